@@ -1,4 +1,4 @@
-"""Tests run stricter than users: fixed seeds, one thread, no network, a private cache, and no global state left behind."""
+"""Tests run stricter than users: fixed seeds, one thread, no network, a private cache, no global state left behind."""
 
 from __future__ import annotations
 
