@@ -1,0 +1,368 @@
+"""From the tape to the walk: identities, versions, names and links, worked out once the recording is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from weightwalk.recorder.frames import source_line
+from weightwalk.recorder.keys import Key, key_of
+from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtype_name
+from weightwalk.recorder.mode import BACKWARD_PHASE, FORWARD_PHASE, Event, Tape, tensors_by_path
+from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value
+from weightwalk.walks.walk import Walk
+
+Window = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
+
+
+@dataclass(slots=True)
+class _Buffer:
+    """One storage between two writes."""
+
+    index: int
+    storage: int
+    previous: _Buffer | None = None
+    written: Window | None = None  # the window whose writing began this buffer
+    external: bool = False
+    first: Window | None = None
+
+
+class Builder:
+    """Turns the events of a tape into the parts of a walk."""
+
+    def __init__(
+        self, tape: Tape, names: Mapping[Key, tuple[str, str]], start_counters: Mapping[int, int | None]
+    ) -> None:
+        self.tape = tape
+        self.names = names  # identity -> (kind, address) of what came from outside
+        self.start_counters = start_counters
+        self.store = MemoryStore()
+        self.walk = Walk(
+            steps=[],
+            values=[],
+            calls=[],
+            given={},
+            labels={},
+            meta={},
+            completeness=Completeness(0, 0, 0, 0),
+            store=self.store,
+        )
+        self.steps: list[Step] = self.walk.steps  # type: ignore[assignment]
+        self.values: list[Value] = self.walk.values  # type: ignore[assignment]
+        self.current: dict[int, _Buffer] = {}
+        self.numbers: dict[int, int] = {}  # storage address -> number in the store
+        self.ids: dict[tuple[int, Window], int] = {}
+        self.given: dict[str, int] = {}
+        self.unexplained = 0
+        self.by_sequence: dict[int, int] = {}
+        self.escapes: list[tuple[int, Any, Any]] = []
+        self.externals: list[int] = []
+
+    # Values --------------------------------------------------------------------------------------------------------
+
+    def _key(self, tensor: torch.Tensor | Key) -> Key:
+        return tensor if isinstance(tensor, Key) else key_of(tensor)
+
+    def _hold(self, key: Key, tensor: torch.Tensor | Key) -> int:
+        number = self.numbers.get(key.storage)
+        if number is None:
+            keeper = self.tape.keeper
+            if key.storage < 0:
+                holder = None  # sparse and nested tensors: the step is recorded, the numbers are not
+            elif isinstance(tensor, Key):
+                holder = keeper.strong.get(key.storage) if keeper else None
+            else:
+                holder = tensor.detach()
+            number = self.numbers[key.storage] = len(self.store.held)
+            self.store.held.append(Held(holder))
+        return number
+
+    def _new_buffer(self, key: Key, tensor: torch.Tensor | Key, previous: _Buffer | None, external: bool) -> _Buffer:
+        number = self._hold(key, tensor)
+        version = 0 if previous is None else self.store.buffers[previous.index][1] + 1
+        buffer = _Buffer(len(self.store.buffers), number, previous, external=external)
+        self.store.buffers.append((number, version))
+        self.current[key.storage] = buffer
+        return buffer
+
+    def _new_value(self, buffer: _Buffer, window: Window, producer: int | None, kind: str) -> int:
+        dtype, shape, strides, offset = window
+        vid = len(self.values)
+        self.values.append(
+            Value(vid, dtype_name(dtype), shape, strides, offset, buffer.index, producer, kind, self.walk)
+        )
+        self.ids[buffer.index, window] = vid
+        if buffer.first is None:
+            buffer.first = window
+        return vid
+
+    def read(self, tensor: torch.Tensor | Key) -> int:
+        """The value that `tensor` is now, made if it was never met."""
+        key = self._key(tensor)
+        window: Window = key[1:]
+        buffer = self.current.get(key.storage)
+        if buffer is None:
+            buffer = self._new_buffer(key, tensor, None, external=True)
+            self.externals.append(buffer.storage)
+            kind, name = self.names.get(key, ("constant", ""))
+            vid = self._new_value(buffer, window, None, kind)
+            for k, (_, other) in self.names.items():
+                if k == key and other:
+                    self.given.setdefault(other, vid)
+            return vid
+        vid = self.ids.get((buffer.index, window))
+        return vid if vid is not None else self._derive(buffer, window, key)
+
+    def _derive(self, buffer: _Buffer, window: Window, key: Key) -> int:
+        """A window not met on this buffer: bring an older one forward over the writes since, or alias what is there."""
+        chain = []
+        at: _Buffer | None = buffer
+        while at is not None and (at.index, window) not in self.ids:
+            chain.append(at)
+            at = at.previous
+        if at is None:
+            root = chain.pop()
+            vid = self._alias(root, window, key)
+        else:
+            vid = self.ids[at.index, window]
+        for newer in reversed(chain):
+            assert newer.written is not None
+            written = self.ids[newer.index, newer.written]
+            vid = self._synthetic("weightwalk.overwrite.default", (Ref(vid), Ref(written)), newer, window)
+        return vid
+
+    def _alias(self, root: _Buffer, window: Window, key: Key) -> int:
+        kind, name = self.names.get(key, ("", ""))
+        if root.external:
+            vid = self._new_value(root, window, None, kind or "constant")
+            if name:
+                self.given.setdefault(name, vid)
+            return vid
+        assert root.first is not None
+        base = self.ids[root.index, root.first]
+        _, shape, strides, offset = window
+        args = (Ref(base), list(shape), list(strides), offset)
+        return self._synthetic("weightwalk.alias.default", args, root, window)
+
+    def _synthetic(self, op: str, args: tuple[Argument, ...], buffer: _Buffer, window: Window) -> int:
+        """A step of our own that says how one window follows from others where torch ran no op."""
+        index = len(self.steps)
+        vid = self._new_value(buffer, window, index, "op")
+        last = self.steps[-1] if self.steps else None
+        self.steps.append(
+            Step(
+                index, op, args, {}, (Ref(vid),), (), last.module if last else "", last.call if last else -1,
+                last.phase if last else "forward", last.source if last else "", None, (), self.walk,
+            )
+        )  # fmt: skip
+        return vid
+
+    # Steps ---------------------------------------------------------------------------------------------------------
+
+    def argument(self, tree: Any) -> Argument:
+        """An argument as the walk keeps it."""
+        if isinstance(tree, (torch.Tensor, Key)):
+            return Ref(self.read(tree))
+        if isinstance(tree, (list, tuple)):
+            return [self.argument(x) for x in tree]
+        if tree is None or isinstance(tree, (bool, int, float, complex, str)):
+            return tree
+        if isinstance(tree, (torch.dtype, torch.layout, torch.memory_format)):
+            return dtype_name(tree)  # type: ignore[arg-type]
+        return str(tree)
+
+    def event(self, event: Event) -> None:
+        """Append the step of one event."""
+        args = tuple(self.argument(a) for a in event.args)
+        kwargs = {k: self.argument(v) for k, v in event.kwargs.items()}
+        index = len(self.steps)  # reading the arguments may have added steps of our own
+        written = self._write(event, index)
+        outputs = [self._result(leaf, index) for leaf in _flat(event.out)]
+        returned = {o.value for o in outputs if isinstance(o, Ref)}
+        outputs += [Ref(new) for _, new in written if new not in returned]
+        call = self.tape.calls[event.call] if event.call >= 0 else None
+        forward = self._forward_of(event, index)
+        module, call_index = (call.path if call else ""), event.call
+        source = source_line(event.code, event.lasti)
+        if forward is not None:
+            module, call_index, source = (
+                self.steps[forward].module,
+                self.steps[forward].call,
+                self.steps[forward].source,
+            )
+        python = self._python_edges(event)
+        self.steps.append(
+            Step(
+                index, event.op, args, kwargs, tuple(outputs), tuple(written), module, call_index,
+                PHASES[event.phase], source, forward, python, self.walk,
+            )
+        )  # fmt: skip
+        if event.op == "aten._local_scalar_dense.default":
+            self.escapes.append((index, event.out, event.code))
+        if event.node is not None and event.node[1] is not None:
+            self._name_gradient(event.node[1], outputs)
+
+    def _write(self, event: Event, index: int) -> list[tuple[int, int]]:
+        """Begin a new buffer for each storage that the event overwrote; (old value, new value) per argument."""
+        pairs = []
+        for write in event.writes:
+            old = self.read(write.key)
+            buffer = self.current[write.key.storage]
+            number, version = self.store.buffers[buffer.index]
+            if write.saved is not None:
+                self.store.held[number].undo.append(Undo(version, write.key, write.saved))
+            fresh = self._new_buffer(write.key, write.key, buffer, external=False)
+            fresh.written = write.key[1:]
+            pairs.append((old, self._new_value(fresh, write.key[1:], index, "op")))
+        return pairs
+
+    def _result(self, leaf: Any, index: int) -> Argument:
+        if not isinstance(leaf, (torch.Tensor, Key)):
+            return leaf if leaf is None or isinstance(leaf, (bool, int, float, complex)) else str(leaf)
+        key = self._key(leaf)
+        buffer = self.current.get(key.storage)
+        if buffer is None:
+            buffer = self._new_buffer(key, leaf, None, external=False)
+        vid = self.ids.get((buffer.index, key[1:]))
+        if vid is None:
+            vid = self._new_value(buffer, key[1:], index, "op")
+        return Ref(vid)
+
+    def _forward_of(self, event: Event, index: int) -> int | None:
+        if event.phase != BACKWARD_PHASE:
+            self.by_sequence.setdefault(event.sequence - 1, index)
+            return None
+        return self.by_sequence.get(event.node[0]) if event.node is not None else None
+
+    def _python_edges(self, event: Event) -> tuple[int, ...]:
+        """Escaped numbers that may have come back: equal to a constant here, or escaped in the same function."""
+        if not self.escapes:
+            return ()
+        constants = [
+            x
+            for x in _flat([*event.args, *event.kwargs.values()])
+            if isinstance(x, (int, float)) and not isinstance(x, bool)
+        ]
+        if not constants:
+            return ()
+        return tuple(
+            i for i, number, code in self.escapes if number in constants or (code is event.code and code is not None)
+        )
+
+    def _name_gradient(self, parameter: Any, outputs: list[Argument]) -> None:
+        name = self.names.get(key_of(parameter), ("", ""))[1] if isinstance(parameter, torch.Tensor) else ""
+        refs = [o for o in outputs if isinstance(o, Ref)]
+        if name and refs:
+            self.given[f"{name}.grad"] = refs[-1].value
+
+    # The whole -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Walk:
+        """Build the walk."""
+        entries: dict[int, list[int]] = {}
+        exits: dict[int, list[int]] = {}
+        for i, call in enumerate(self.tape.calls):
+            entries.setdefault(call.first, []).append(i)
+            exits.setdefault(call.last if call.last >= 0 else len(self.tape.events), []).append(i)
+        inputs: dict[int, dict[str, int]] = {}
+        outputs: dict[int, dict[str, int]] = {}
+        bounds: dict[int, list[int]] = {}
+        for t in range(len(self.tape.events) + 1):
+            for i in reversed(exits.get(t, ())):
+                if self.tape.calls[i].first < t:
+                    outputs[i] = self._tree(self.tape.calls[i].out)
+                    bounds[i][1] = len(self.steps)
+            for i in entries.get(t, ()):
+                inputs[i] = self._call_inputs(self.tape.calls[i])
+                bounds[i] = [len(self.steps), len(self.steps)]
+                if self.tape.calls[i].last <= t:  # a call without ops
+                    outputs[i] = self._tree(self.tape.calls[i].out)
+            if t < len(self.tape.events):
+                self.event(self.tape.events[t])
+        for i, c in enumerate(self.tape.calls):
+            self.walk.calls.append(  # type: ignore[attr-defined]
+                Call(i, c.path, c.nth, c.module, c.parent, *bounds[i], inputs.get(i, {}), outputs.get(i, {}))
+            )
+        self._phases()
+        self._finish_given()
+        self._guard()
+        escaped = len(self.escapes)
+        self.walk.given = self.given
+        self.walk.completeness = Completeness(self.tape.executed, len(self.tape.events), self.unexplained, escaped)
+        return self.walk
+
+    def _tree(self, tree: Any) -> dict[str, int]:
+        pairs = (
+            tree.items()
+            if isinstance(tree, dict) and all(isinstance(v, Key) for v in tree.values())
+            else tensors_by_path(tree)
+        )
+        return {path: self.read(t) for path, t in pairs}
+
+    def _call_inputs(self, call: Any) -> dict[str, int]:
+        return {**self._tree(call.args), **self._tree(call.kwargs)}
+
+    def _phases(self) -> None:
+        """Mark the loss: what ran outside every module after one ran, up to the value from which backward started."""
+        seeds = [s for s in self.steps if s.phase == "backward"]
+        root_last = max((c.last for c in self.walk.calls if c.parent == -1 and c.path == ""), default=None)
+        if seeds and root_last is not None:
+            for s in self.steps[root_last : seeds[0].index]:
+                if s.call == -1 and s.phase == "forward":
+                    self._rephase(s, "loss")
+        in_loss = {c.index for c in self.walk.calls if c.type.endswith("Loss")}
+        for s in self.steps:
+            if s.call in in_loss and s.phase == "forward":
+                self._rephase(s, "loss")
+        if seeds:
+            events = {len(self.steps)}
+            del events
+            for s in self.steps[seeds[-1].index + 1 :]:
+                if s.phase == "forward" and s.call == -1:
+                    self._rephase(s, "update")
+
+    def _rephase(self, step: Step, phase: str) -> None:
+        object.__setattr__(step, "phase", phase)
+
+    def _finish_given(self) -> None:
+        """Names for what a recording leaves behind: updated parameters and the optimizers' state."""
+        for key, (kind, name) in self.names.items():
+            buffer = self.current.get(key.storage)
+            if buffer is None or not name or kind not in ("parameter", "buffer"):
+                continue
+            now = self.ids.get((buffer.index, key[1:]))
+            if now is not None and buffer.previous is not None and now != self.given.get(name):
+                self.given[f"{name}.updated"] = now
+        for optimizer in self.tape.optimizers:
+            for parameter, state in optimizer.state.items():
+                name = self.names.get(key_of(parameter), ("", ""))[1]
+                for part, tensor in state.items():
+                    if name and isinstance(tensor, torch.Tensor) and key_of(tensor).storage in self.current:
+                        self.given[f"{name}.{part}"] = self.read(tensor)
+
+    def _guard(self) -> None:
+        """Remember the write counters, so that a later change outside is noticed; count writes that no step explains."""
+        for address, number in self.numbers.items():
+            held = self.store.held[number]
+            if held.tensor is None:
+                continue
+            held.counter = counter_of(held.tensor)
+            start = self.start_counters.get(address)
+            version = self.store.buffers[self.current[address].index][1]
+            if start is not None and held.counter is not None and held.counter - start != version:
+                held.hidden_write = True
+                self.unexplained += 1
+
+
+def _flat(tree: Any) -> list[Any]:
+    if isinstance(tree, (list, tuple)) and not isinstance(tree, Key):
+        return [leaf for item in tree for leaf in _flat(item)]
+    return [tree]
+
+
+def phase_is_forward(event: Event) -> bool:
+    """Whether the event ran outside loss, backward and update."""
+    return event.phase == FORWARD_PHASE

@@ -1,0 +1,30 @@
+"""The identity of a tensor: its storage, and its window onto it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+
+class Key(NamedTuple):
+    """Storage (address of its ``StorageImpl``, unique while anything refers to it) and window, in elements."""
+
+    storage: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+
+def key_of(tensor: torch.Tensor) -> Key:
+    """The identity of `tensor`; sparse, nested and other storage-less tensors are identified by their Python object."""
+    try:
+        storage = tensor.untyped_storage()._cdata
+        return Key(storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset())
+    except (NotImplementedError, RuntimeError):
+        try:
+            shape = tuple(int(s) for s in tensor.shape)
+        except RuntimeError:  # a nested tensor has no rectangular shape
+            shape = ()
+        return Key(-id(tensor), tensor.dtype, shape, (), 0)

@@ -1,0 +1,289 @@
+"""The hot path: see every ATen op, write down the least that suffices, and let it run.
+
+Everything that can wait (identity of values, names, links) waits for `build`, after the recording.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, NamedTuple
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from weightwalk.recorder.frames import BACKWARD, LOSS, origin
+from weightwalk.recorder.keys import Key, key_of
+from weightwalk.recorder.ops import op_info
+
+FORWARD_PHASE, LOSS_PHASE, BACKWARD_PHASE, UPDATE_PHASE = range(4)
+
+
+class Write(NamedTuple):
+    """One argument about to be overwritten: its identity, its old contents, torch's write counter afterwards."""
+
+    key: Key
+    saved: torch.Tensor | None
+    holder: torch.Tensor
+
+
+class Event(NamedTuple):
+    """One op as it ran. Tensors stand as themselves, or as their ``Key`` where they were not to be kept."""
+
+    op: str
+    args: Any
+    kwargs: Any
+    out: Any
+    call: int
+    phase: int
+    code: CodeType | None
+    lasti: int
+    sequence: int
+    node: Any
+    writes: tuple[Write, ...]
+    no_grad: bool
+
+
+class CallEvent:
+    """One module call as it ran."""
+
+    __slots__ = ("args", "first", "kwargs", "last", "module", "nth", "out", "parent", "path")
+
+    def __init__(self, path: str, module: torch.nn.Module, nth: int, parent: int, first: int, args: Any) -> None:
+        self.path = path
+        self.module = type(module).__name__
+        self.nth = nth
+        self.parent = parent
+        self.first = first
+        self.last = -1
+        self.args = args
+        self.kwargs: Any = {}
+        self.out: Any = None
+
+
+_local = threading.local()
+
+
+def active() -> Tape | None:
+    """The tape of the recording that runs in this thread, if any."""
+    return getattr(_local, "tape", None)
+
+
+class Tape(TorchDispatchMode):
+    """Records the ops of one thread while entered."""
+
+    def __init__(self, keeper: Keeper | None, patcher: Patcher | None, decompose: Callable[..., Any] | None) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.calls: list[CallEvent] = []
+        self.executed = 0
+        self.call = -1
+        self.phase = FORWARD_PHASE
+        self.seen_backward = False
+        self.keeper = keeper
+        self.patcher = patcher
+        self.decompose = decompose
+        self.roots: list[tuple[str, torch.nn.Module]] = []
+        self.paths: dict[int, str] = {}
+        self.counts: dict[str, int] = {}
+        self.optimizers: list[Any] = []
+        self.blank: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.executed += 1
+        kwargs = kwargs or {}
+        if self.decompose is not None:
+            opened = self.decompose(self, func, args, kwargs)
+            if opened is not NotImplemented:
+                self.executed -= 1  # the ops that it was opened into count themselves
+                return opened
+        info = op_info(func)
+        code, lasti, mark = origin(2)
+        phase, node = self.phase, None
+        if mark == BACKWARD or torch._C._current_autograd_node() is not None:
+            phase, node = BACKWARD_PHASE, torch._C._current_autograd_node()
+            self.seen_backward = True
+        elif mark == LOSS and phase == FORWARD_PHASE:
+            phase = LOSS_PHASE
+        sequence = torch._C._autograd._get_sequence_nr()
+        writes = self._before_write(info, args, kwargs) if info.may_write else ()
+        if node is not None:
+            node = (node._sequence_nr(), getattr(node, "variable", None))
+        if self.keeper is not None:
+            kept_args, kept_kwargs = self.keeper.arguments(args), self.keeper.arguments(kwargs)
+            out = func(*args, **kwargs)
+            kept_out = self.keeper.results(out, self, info.name)
+        else:
+            kept_args, kept_kwargs = args, kwargs
+            kept_out = out = func(*args, **kwargs)
+            if info.blank:
+                self.blank.add(out.untyped_storage()._cdata)
+        self.events.append(
+            Event(
+                info.name, kept_args, kept_kwargs, kept_out, self.call, phase, code, lasti, sequence, node, writes,
+                not torch.is_grad_enabled(),
+            )
+        )  # fmt: skip
+        if self.patcher is not None and phase == FORWARD_PHASE:
+            out = self.patcher.result(self, info.name, out)
+        return out
+
+    def _before_write(self, info: Any, args: Any, kwargs: Any) -> tuple[Write, ...]:
+        writes = []
+        for tensor in info.written(args, kwargs):
+            key = key_of(tensor)
+            if key.storage in self.blank:
+                self.blank.discard(key.storage)
+                saved = None
+            elif self.keeper is not None and not self.keeper.holds(key.storage, tensor):
+                saved = None
+            else:
+                saved = tensor.detach().clone(memory_format=torch.preserve_format)
+            writes.append(Write(key, saved, tensor.detach()))
+        return tuple(writes)
+
+    # Modules -------------------------------------------------------------------------------------------------------
+
+    def add_root(self, module: torch.nn.Module) -> None:
+        """Name `module` and all below it; the first root has no prefix, later ones that of their class."""
+        prefix = "" if not self.roots else type(module).__name__
+        taken = {p for p, _ in self.roots}
+        n = 2
+        while prefix in taken:
+            prefix, n = f"{type(module).__name__}{n}", n + 1
+        self.roots.append((prefix, module))
+        for name, sub in module.named_modules(remove_duplicate=False):
+            self.paths.setdefault(id(sub), f"{prefix}.{name}".strip(".") if name else prefix)
+
+    def enter_module(self, module: torch.nn.Module, args: Any) -> None:
+        """A module is about to run."""
+        path = self.paths.get(id(module))
+        if path is None:
+            if self.call >= 0:
+                parent = self.calls[self.call].path
+                path = self.paths[id(module)] = f"{parent}.{type(module).__name__}".strip(".")
+            else:
+                self.add_root(module)
+                path = self.paths[id(module)]
+        nth = self.counts[path] = self.counts.get(path, 0) + 1
+        self.calls.append(CallEvent(path, module, nth, self.call, len(self.events), args))
+        self.call = len(self.calls) - 1
+
+    def leave_module(self, args: Any, kwargs: Any, out: Any) -> Any:
+        """The innermost running module has returned `out` (None after an exception); gives what it shall return."""
+        call = self.calls[self.call]
+        if self.patcher is not None and out is not None:
+            out = self.patcher.module_output(call, out)
+        call.last = len(self.events)
+        call.args, call.kwargs, call.out = args, kwargs, out
+        if self.keeper is not None:
+            self.keeper.module(call)
+        self.call = call.parent
+        return out
+
+
+class Keeper:
+    """Decides which values stay: replaces the others by their keys, so that their memory is freed as usual.
+
+    A weak reference to each storage keeps its identity from being given to another tensor.
+    """
+
+    def __init__(
+        self, module_wanted: Callable[[CallEvent, str], bool], op_wanted: Callable[[str], bool] | None
+    ) -> None:
+        self.module_wanted = module_wanted
+        self.op_wanted = op_wanted
+        self.strong: dict[int, torch.Tensor] = {}
+        self.weak: dict[int, StorageWeakRef] = {}
+        self.op_counts: dict[str, int] = {}
+
+    def holds(self, storage: int, tensor: torch.Tensor) -> bool:
+        """Whether that storage is kept; what was never seen comes from outside, and is kept by reference."""
+        if storage not in self.weak:
+            self._see(key_of(tensor), tensor, strong=True)
+        return storage in self.strong
+
+    def _see(self, key: Key, tensor: torch.Tensor, strong: bool) -> None:
+        if key.storage >= 0 and key.storage not in self.weak:
+            self.weak[key.storage] = StorageWeakRef(tensor.untyped_storage())
+        if strong and key.storage not in self.strong:
+            self.strong[key.storage] = tensor.detach()
+
+    def arguments(self, tree: Any) -> Any:
+        """`tree` with keys for tensors; tensors from outside are kept."""
+        return self._swap(tree, outside=True)
+
+    def _swap(self, tree: Any, outside: bool) -> Any:
+        if isinstance(tree, torch.Tensor):
+            key = key_of(tree)
+            if key.storage not in self.weak:
+                self._see(key, tree, strong=outside)
+            return key
+        if isinstance(tree, (list, tuple)):
+            return [self._swap(x, outside) for x in tree]
+        if isinstance(tree, dict):
+            return {k: self._swap(v, outside) for k, v in tree.items()}
+        return tree
+
+    def results(self, out: Any, tape: Tape, op: str) -> Any:
+        """`out` with keys for tensors, keeping those whose op address is wanted."""
+        if self.op_wanted is not None:
+            from weightwalk.walks.model import short_name
+
+            path = tape.calls[tape.call].path if tape.call >= 0 else ""
+            base = f"{path}/{short_name(op)}"
+            nth = self.op_counts[base] = self.op_counts.get(base, 0) + 1
+            if self.op_wanted(base if nth == 1 else f"{base}#{nth}"):
+                for tensor in _tensors(out):
+                    self._see(key_of(tensor), tensor, strong=True)
+        return self._swap(out, outside=False)
+
+    def module(self, call: CallEvent) -> None:
+        """Keep what a returning module gives, where wanted; forget the rest."""
+        for part in ("out", "in"):
+            if self.module_wanted(call, part):
+                for tensor in _tensors(call.out if part == "out" else (call.args, call.kwargs)):
+                    self._see(key_of(tensor), tensor, strong=True)
+        call.args, call.kwargs, call.out = (keyed(t) for t in (call.args, call.kwargs, call.out))
+
+
+def keyed(tree: Any) -> Any:
+    """`tree` flattened to ``{dotted key: Key}``."""
+    return {path: key_of(t) for path, t in tensors_by_path(tree)}
+
+
+def tensors_by_path(tree: Any, prefix: str = "") -> list[tuple[str, torch.Tensor]]:
+    """The tensors inside nested containers (lists, tuples, mappings, dataclasses), each with its dotted path."""
+    if isinstance(tree, torch.Tensor):
+        return [(prefix, tree)]
+    if isinstance(tree, dict) or hasattr(tree, "items") and hasattr(tree, "keys"):
+        items: Any = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        names = getattr(tree, "_fields", None) or range(len(tree))
+        items = zip(names, tree, strict=False)
+    elif hasattr(tree, "__dataclass_fields__"):
+        items = ((n, getattr(tree, n)) for n in tree.__dataclass_fields__)
+    else:
+        return []
+    found = []
+    for name, item in items:
+        found += tensors_by_path(item, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [t for _, t in tensors_by_path(tree)]
+
+
+class Patcher:
+    """Replaces values as they are produced; see `weightwalk.recorder.patching`."""
+
+    def result(self, tape: Tape, op: str, out: Any) -> Any:
+        """What an op shall return instead of `out`."""
+        raise NotImplementedError
+
+    def module_output(self, call: CallEvent, out: Any) -> Any:
+        """What a module shall return instead of `out`."""
+        raise NotImplementedError
