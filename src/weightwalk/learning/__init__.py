@@ -1,0 +1,1 @@
+"""Training in the open: one small training function, and what grows from it."""

@@ -1,0 +1,197 @@
+"""The gallery: networks that come with Weightwalk, trained on the spot in seconds from a recipe that is shown here.
+
+This file is the catalogue and needs no torch, so that it can be listed at once; `weightwalk.nets.training` does the work.
+
+How a seed is chosen is part of the recipe and stated in each net's provenance: small nets often train badly, and a
+gallery that hid this would mislead. ``"first"`` trains every seed of the list and takes the first that solves the task;
+``"best"`` takes the one with the lowest error on held-out data. The outcomes of all seeds are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from weightwalk.language.tokenizers import PieceTokenizer, Tokenizer, WordTokenizer, ascii_pieces
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+HELLO_TOKENS = ("hello", "world", "cat", "dog", "!")
+"""The five tokens of the tiny text net; a token's id is its place here."""
+
+HELLO_PAIRS = (("hello", "world"), ("cat", "dog"), ("dog", "!"), ("world", "!"))
+"""What follows what. Nothing follows "!", so what the net says after it was never trained."""
+
+GPT_WORDS = """
+the a an of to in is it on at by for and or not as was are be this that with from has have he she his her we you they
+what who where when how why one two three four five first last new old big small good great very more most all some no
+yes man woman king queen child dog cat house city country capital river world people time day year night water fire sun
+moon red green blue white black Paris London Rome Berlin Madrid Tokyo France England Italy Germany Spain Japan Europe
+said says went came made known called name hello Hello The A In It He She We You They What Who Where Once upon
+""".split()
+"""Words that are one token in the built-in tokenizer of ``gpt``; any other text is spelled in ASCII letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a gallery net is trained; together with the data, it decides the weights.
+
+    Attributes:
+        loss: Name of the loss, see `weightwalk.learning.train.LOSSES`.
+        optimizer: Name of the optimizer.
+        lr: Learning rate.
+        epochs: Full-batch epochs.
+        seeds: Seeds tried.
+        choose: ``"first"`` seed that solves the task, or ``"best"`` on held-out data.
+    """
+
+    loss: str
+    optimizer: str
+    lr: float
+    epochs: int
+    seeds: tuple[int, ...] = (0,)
+    choose: str = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One net of the gallery.
+
+    Attributes:
+        name: What ``weightwalk walk NAME INPUT`` takes.
+        description: One line.
+        example: An input to try.
+        build: Makes the module with fresh weights, from torch's random state.
+        data: Makes (inputs, targets, held-out inputs, held-out targets); None for a net that is not trained.
+        recipe: How it is trained; None for a net that is not.
+        tokenizer: For text nets.
+        axes: Names on axes, by address; ``"vocab"`` and ``"tokens"`` stand for the tokenizer's.
+        batched: Whether token ids get a batch axis in front.
+        aliases: Other names.
+    """
+
+    name: str
+    description: str
+    example: str
+    build: Callable[[], nn.Module]
+    data: Callable[[], tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+    recipe: Recipe | None = None
+    tokenizer: Callable[[], Tokenizer] | None = None
+    axes: tuple[tuple[str, tuple[tuple[int, str | tuple[str, ...]], ...]], ...] = ()
+    batched: bool = True
+    aliases: tuple[str, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """The recipe as plain data."""
+        return {} if self.recipe is None else asdict(self.recipe)
+
+
+def _linear() -> nn.Module:
+    from weightwalk.nets.modules import LinearNet
+
+    return LinearNet()
+
+
+def _linear_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import torch
+
+    x = torch.linspace(-2, 2, 41, dtype=torch.float32)[:, None]
+    held = (x[1:] + x[:-1]) / 2
+    return x, 2 * x + 3, held, 2 * held + 3
+
+
+def _sqrt() -> nn.Module:
+    from weightwalk.nets.modules import ReluNet
+
+    return ReluNet(hidden=8)
+
+
+def _sqrt_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import torch
+
+    x = torch.linspace(0, 10, 101, dtype=torch.float32)[:, None]
+    held = (x[1:] + x[:-1]) / 2
+    return x, x.sqrt(), held, held.sqrt()
+
+
+def _hello() -> nn.Module:
+    from weightwalk.nets.modules import HelloNet
+
+    return HelloNet(tokens=len(HELLO_TOKENS), width=2)
+
+
+def _hello_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import torch
+
+    ids = WordTokenizer(HELLO_TOKENS).encode
+    inputs = torch.tensor([ids(first)[0] for first, _ in HELLO_PAIRS])
+    targets = torch.tensor([ids(then)[0] for _, then in HELLO_PAIRS])
+    return inputs, targets, inputs, targets
+
+
+def _gpt_tokenizer() -> PieceTokenizer:
+    return ascii_pieces(GPT_WORDS)
+
+
+def _gpt() -> nn.Module:
+    from weightwalk.nets.gpt import GPT, GPTConfig
+
+    return GPT(GPTConfig(vocab_size=len(_gpt_tokenizer().tokens)))
+
+
+GALLERY: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "linear",
+            "y = 2x + 3 learned from 41 points by one weight and one bias",
+            "2.0",
+            _linear,
+            _linear_data,
+            Recipe("mse", "sgd", 0.1, 300),
+        ),
+        Entry(
+            "sqrt",
+            "the square root on [0, 10], learned from 101 points by 8 ReLU units (1-8-1)",
+            "2.0",
+            _sqrt,
+            _sqrt_data,
+            Recipe("mse", "adam", 0.02, 1500, seeds=tuple(range(8)), choose="best"),
+        ),
+        Entry(
+            "hello",
+            "five tokens and four pairs: embedding 2, ReLU 2, ReLU 2, five logits (37 parameters)",
+            "hello",
+            _hello,
+            _hello_data,
+            Recipe("cross_entropy", "sgd", 0.1, 300, seeds=tuple(range(20)), choose="first"),
+            lambda: WordTokenizer(HELLO_TOKENS),
+            axes=(
+                ("embed.weight", ((0, "vocab"),)),
+                ("logits.weight", ((0, "vocab"),)),
+                ("logits.bias", ((0, "vocab"),)),
+                ("logits", ((-1, "vocab"), (-2, "tokens"))),
+            ),
+            batched=False,
+        ),
+        Entry(
+            "gpt",
+            "the GPT-2 architecture, tiny (2 layers, 4 heads, width 32) with random weights: it knows nothing, "
+            "and walks as its big sisters do",
+            "The capital of France is",
+            _gpt,
+            tokenizer=_gpt_tokenizer,
+            axes=(
+                ("transformer.wte.weight", ((0, "vocab"),)),
+                ("transformer.wte", ((-2, "tokens"),)),
+                ("lm_head", ((-1, "vocab"), (-2, "tokens"))),
+            ),
+            aliases=("gpt2-tiny",),
+        ),
+    )
+}
+
+NAMES: dict[str, str] = {alias: name for name, entry in GALLERY.items() for alias in (name, *entry.aliases)}
+"""Every name and alias, with the name of its entry."""
