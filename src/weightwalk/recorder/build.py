@@ -11,7 +11,7 @@ import torch
 from weightwalk.recorder.frames import source_line
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtype_name
-from weightwalk.recorder.mode import BACKWARD_PHASE, FORWARD_PHASE, Event, Tape, tensors_by_path
+from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape, tensors_by_path
 from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value
 from weightwalk.walks.walk import Walk
 
@@ -260,8 +260,8 @@ class Builder:
 
     # The whole -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> Walk:
-        """Build the walk."""
+    def run(self, result: Any = None) -> Walk:
+        """Build the walk of a computation that returned `result`."""
         entries: dict[int, list[int]] = {}
         exits: dict[int, list[int]] = {}
         for i, call in enumerate(self.tape.calls):
@@ -288,6 +288,10 @@ class Builder:
             )
         self._phases()
         self._finish_given()
+        self._owners()
+        for path, vid in self._tree(result).items():
+            self.given.setdefault(f"out.{path}" if path else "out", vid)
+            self.given.setdefault("out", vid)
         self._guard()
         escaped = len(self.escapes)
         self.walk.given = self.given
@@ -317,12 +321,28 @@ class Builder:
         for s in self.steps:
             if s.call in in_loss and s.phase == "forward":
                 self._rephase(s, "loss")
-        if seeds:
-            events = {len(self.steps)}
-            del events
-            for s in self.steps[seeds[-1].index + 1 :]:
-                if s.phase == "forward" and s.call == -1:
-                    self._rephase(s, "update")
+
+    def _owners(self) -> None:
+        """Give each update step the name of the parameter that it works for, so that it can be found."""
+        parameters = {n for n, vid in self.given.items() if self.values[vid].kind == "parameter"}
+        owner: dict[int, str] = {}
+        for name, vid in self.given.items():
+            stem = name if name in parameters else name.rpartition(".")[0]
+            if stem in parameters:
+                owner.setdefault(vid, stem)
+        for s in reversed(self.steps):
+            if s.phase != "update":
+                continue
+            ids = [r.id for r in s.results()]
+            name = next((owner[i] for i in (*(old for old, _ in s.written), *ids) if i in owner), None)
+            if name is None:
+                continue
+            object.__setattr__(s, "module", name)
+            for value in s.inputs():
+                if value.producer is None or self.steps[value.producer].phase == "update":
+                    owner.setdefault(value.id, name)
+            for i in ids:
+                owner.setdefault(i, name)
 
     def _rephase(self, step: Step, phase: str) -> None:
         object.__setattr__(step, "phase", phase)
@@ -361,8 +381,3 @@ def _flat(tree: Any) -> list[Any]:
     if isinstance(tree, (list, tuple)) and not isinstance(tree, Key):
         return [leaf for item in tree for leaf in _flat(item)]
     return [tree]
-
-
-def phase_is_forward(event: Event) -> bool:
-    """Whether the event ran outside loss, backward and update."""
-    return event.phase == FORWARD_PHASE

@@ -77,6 +77,17 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
+def _is_whole(undo: Undo, start: int, stop: int) -> bool:
+    """Whether a save is exactly the bytes `start` to `stop`, in order."""
+    size = undo.saved.element_size()
+    return (
+        undo.saved.is_contiguous()
+        and undo.window.strides == undo.saved.stride()
+        and undo.window.offset * size == start
+        and undo.saved.numel() * size == stop - start
+    )
+
+
 class MemoryStore:
     """Store of a walk in memory. Buffers are (storage number, version) pairs."""
 
@@ -128,6 +139,21 @@ class MemoryStore:
     def array(self, value: Value) -> np.ndarray:
         """The numbers of `value` as a read-only NumPy array."""
         return to_numpy(self.tensor(value))
+
+    def data(self, buffer: int, start: int, stop: int) -> np.ndarray:
+        """Bytes `start` to `stop` of one buffer, without a copy where the memory is on the CPU and was not rewritten."""
+        storage, version = self.buffers[buffer]
+        held = self.held[storage]
+        assert held.tensor is not None
+        later = [u for u in held.undo if u.version >= version]
+        if later and _is_whole(later[0], start, stop):
+            return to_numpy(
+                later[0].saved.reshape(-1).view(torch.uint8)
+                if later[0].saved.dim()
+                else later[0].saved.reshape(1).view(torch.uint8)
+            )
+        source = self._rebuild(buffer, held.tensor, later) if later else held.tensor
+        return to_numpy(window(source, torch.uint8, (stop - start,), (1,), start))
 
     def snapshot(self, storages: list[int], always: bool) -> None:
         """Copy the given storages so that later changes outside cannot reach the walk.

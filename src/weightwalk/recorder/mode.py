@@ -22,11 +22,10 @@ FORWARD_PHASE, LOSS_PHASE, BACKWARD_PHASE, UPDATE_PHASE = range(4)
 
 
 class Write(NamedTuple):
-    """One argument about to be overwritten: its identity, its old contents, torch's write counter afterwards."""
+    """One argument about to be overwritten: its identity, and its old contents where they are kept."""
 
     key: Key
     saved: torch.Tensor | None
-    holder: torch.Tensor
 
 
 class Event(NamedTuple):
@@ -43,7 +42,6 @@ class Event(NamedTuple):
     sequence: int
     node: Any
     writes: tuple[Write, ...]
-    no_grad: bool
 
 
 class CallEvent:
@@ -92,8 +90,10 @@ class Tape(TorchDispatchMode):
         self.blank: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.executed += 1
         kwargs = kwargs or {}
+        if func.namespace == "profiler":  # marks for the profiler, not arithmetic
+            return func(*args, **kwargs)
+        self.executed += 1
         if self.decompose is not None:
             opened = self.decompose(self, func, args, kwargs)
             if opened is not NotImplemented:
@@ -105,8 +105,11 @@ class Tape(TorchDispatchMode):
         if mark == BACKWARD or torch._C._current_autograd_node() is not None:
             phase, node = BACKWARD_PHASE, torch._C._current_autograd_node()
             self.seen_backward = True
-        elif mark == LOSS and phase == FORWARD_PHASE:
-            phase = LOSS_PHASE
+        elif phase == FORWARD_PHASE:
+            if mark == LOSS:
+                phase = LOSS_PHASE
+            elif self.seen_backward and self.call < 0 and not torch.is_grad_enabled():
+                phase = UPDATE_PHASE  # an update written by hand: `with torch.no_grad(): w -= lr * w.grad`
         sequence = torch._C._autograd._get_sequence_nr()
         writes = self._before_write(info, args, kwargs) if info.may_write else ()
         if node is not None:
@@ -123,7 +126,6 @@ class Tape(TorchDispatchMode):
         self.events.append(
             Event(
                 info.name, kept_args, kept_kwargs, kept_out, self.call, phase, code, lasti, sequence, node, writes,
-                not torch.is_grad_enabled(),
             )
         )  # fmt: skip
         if self.patcher is not None and phase == FORWARD_PHASE:
@@ -141,7 +143,7 @@ class Tape(TorchDispatchMode):
                 saved = None
             else:
                 saved = tensor.detach().clone(memory_format=torch.preserve_format)
-            writes.append(Write(key, saved, tensor.detach()))
+            writes.append(Write(key, saved))
         return tuple(writes)
 
     # Modules -------------------------------------------------------------------------------------------------------
@@ -258,7 +260,7 @@ def tensors_by_path(tree: Any, prefix: str = "") -> list[tuple[str, torch.Tensor
     """The tensors inside nested containers (lists, tuples, mappings, dataclasses), each with its dotted path."""
     if isinstance(tree, torch.Tensor):
         return [(prefix, tree)]
-    if isinstance(tree, dict) or hasattr(tree, "items") and hasattr(tree, "keys"):
+    if isinstance(tree, dict) or (hasattr(tree, "items") and hasattr(tree, "keys")):
         items: Any = tree.items()
     elif isinstance(tree, (list, tuple)):
         names = getattr(tree, "_fields", None) or range(len(tree))

@@ -125,8 +125,8 @@ class Recording:
         finally:
             mode._local.tape = None
 
-    def walk(self) -> Walk:
-        """Build the walk from the tape."""
+    def walk(self, result: Any = None) -> Walk:
+        """Build the walk from the tape of a computation that returned `result`."""
         names: dict[Key, tuple[str, str]] = {}
         aliases: list[tuple[str, Key]] = []
         for name, t in self._outside():
@@ -135,16 +135,18 @@ class Recording:
             if key in names:
                 aliases.append((name, key))
             names.setdefault(key, (kind, name))
-        for name, t in self.inputs:
-            names.setdefault(key_of(t), ("input", name))
+        for i, (name, t) in enumerate(self.inputs):
+            key = key_of(t)
+            names.setdefault(key, ("input", "in" if i == 0 else f"in.{name}"))
+            aliases.append((f"in.{name}", key))
         builder = Builder(self.tape, names, self._counters)
-        walk = builder.run()
+        walk = builder.run(result)
         given: dict[str, int] = walk.given  # type: ignore[assignment]
         for name, key in aliases:
             first = names[key][1]
             for suffix in ("", ".grad", ".updated"):
                 if first + suffix in given:
-                    given[name + suffix] = given[first + suffix]
+                    given.setdefault(name + suffix, given[first + suffix])
         builder.store.snapshot(builder.externals, always=bool(self.snapshot)) if self.snapshot is not False else None
         walk.meta = {**_environment(), **self.meta}
         walk.labels = self.labels
@@ -185,14 +187,14 @@ def _root_of(fn: Any) -> torch.nn.Module | None:
 
 
 def _named_inputs(fn: Any, args: Any, kwargs: Any) -> list[tuple[str, torch.Tensor]]:
-    """The tensors among the arguments as ``in`` (the first), ``in.name`` and plain ``name``."""
+    """The tensors among the arguments, by parameter name."""
     target = fn.forward if isinstance(fn, torch.nn.Module) else fn
     try:
         bound = inspect.signature(target).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
         bound = {**{str(i): a for i, a in enumerate(args)}, **kwargs}
     found = tensors_by_path(dict(bound))
-    return [(f"in.{name}" if i else "in", t) for i, (name, t) in enumerate(found)]
+    return found
 
 
 def walk(
@@ -260,16 +262,7 @@ def run(session: Recording, fn: Any, args: Any, kwargs: Any, axis_labels: Mappin
         result = fn(*args, **kwargs)
     if session.tape.patcher is not None:
         session.tape.patcher.check()
-    walk = session.walk()
-    if not isinstance(fn, torch.nn.Module):
-        _name_result(session, walk, result)
-    return walk
-
-
-def _name_result(session: Recording, walk: Walk, result: Any) -> None:
-    """What a plain function returned, as ``out``."""
-    by_window = {(v.buffer, v.dtype, v.shape, v.strides, v.offset): v.id for v in walk.values}
-    del by_window, session, result
+    return session.walk(None if isinstance(fn, torch.nn.Module) else result)
 
 
 @contextlib.contextmanager

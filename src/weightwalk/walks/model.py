@@ -6,11 +6,14 @@ told apart only by the *store* from which the numbers come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from weightwalk.walks.walk import Walk
 
 PHASES = ("forward", "loss", "backward", "update")
 
@@ -38,8 +41,8 @@ class Store(Protocol):
         """The numbers of `value`, read-only, in the recorded dtype (bfloat16 through ``ml_dtypes``)."""
         ...
 
-    def buffer(self, index: int) -> np.ndarray:
-        """The bytes of one buffer as a 1-D ``uint8`` array, starting at the buffer's `base` byte."""
+    def data(self, buffer: int, start: int, stop: int) -> np.ndarray:
+        """Bytes `start` to `stop` of one buffer as a 1-D ``uint8`` array."""
         ...
 
 
