@@ -188,7 +188,7 @@ def _slices(rows: int, batch: int | None, shuffle: torch.Generator) -> list[Tens
 
 def _finite(loss: Tensor, epoch: int) -> float:
     if loss.numel() != 1:
-        raise UsageError(f"The loss must be one number, but its shape is {tuple(loss.shape)}: take its mean or its sum.")
+        raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
     number = loss.item()
     if not math.isfinite(number):
         raise UsageError(

@@ -1,7 +1,7 @@
 """Remembered trainings: a safetensors file per recipe, in the user's cache directory.
 
-The cache is a convenience, never a condition: a directory that cannot be written is no error, and a file that is damaged
-is trained anew. A file is written whole or not at all, so that readers and other writers never see half of one.
+The cache is a convenience, never a condition: a directory that cannot be written is no error, and where a file is
+damaged the net is trained anew. A file is written whole or not at all, so that readers and other writers never see half of one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ def cache_directory() -> Path | None:
 
 
 def recipe_key(recipe: Mapping[str, Any]) -> str:
-    """A name for everything that decides the weights: the recipe, this format, torch's version and the machine's kind."""
+    """A name for what decides the weights: the recipe, this format, torch's version, the kind of machine."""
     facts = {"recipe": recipe, "format": FORMAT, "torch": torch.__version__, "machine": _machine()}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -81,16 +82,17 @@ def remember(name: str, key: str, tensors: Mapping[str, torch.Tensor], facts: Ma
 
 def _write_whole(path: Path, data: bytes) -> None:
     """Write beside, flush to disk, rename over: the path holds the old contents or the new, never a part."""
-    handle, beside = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+    beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        beside.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(beside)
+            beside.unlink()
         raise
 
 
@@ -99,6 +101,4 @@ def _digest(tensors: Mapping[str, torch.Tensor], facts: str) -> str:
 
 
 def _machine() -> str:
-    import platform
-
     return f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

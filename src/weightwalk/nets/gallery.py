@@ -1,6 +1,6 @@
 """The gallery: networks that come with Weightwalk, trained on the spot in seconds from a recipe that is shown here.
 
-This file is the catalogue and needs no torch, so that it can be listed at once; `weightwalk.nets.training` does the work.
+This file is the catalogue and needs no torch, so it can be listed at once; `weightwalk.nets.training` does the work.
 
 How a seed is chosen is part of the recipe and stated in each net's provenance: small nets often train badly, and a
 gallery that hid this would mislead. ``"first"`` trains every seed of the list and takes the first that solves the task;
@@ -30,7 +30,7 @@ what who where when how why one two three four five first last new old big small
 yes man woman king queen child dog cat house city country capital river world people time day year night water fire sun
 moon red green blue white black Paris London Rome Berlin Madrid Tokyo France England Italy Germany Spain Japan Europe
 said says went came made known called name hello Hello The A In It He She We You They What Who Where Once upon
-""".split()
+""".split()  # noqa: SIM905
 """Words that are one token in the built-in tokenizer of ``gpt``; any other text is spelled in ASCII letters."""
 
 

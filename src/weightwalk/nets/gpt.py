@@ -1,6 +1,6 @@
 """A decoder-only transformer of the GPT-2 architecture, short enough to read, with GPT-2's own names.
 
-The state dict has the keys and shapes of Hugging Face's ``GPT2LMHeadModel`` (``transformer.h.0.attn.c_attn.weight`` ...),
+The state dict has the keys and shapes of Hugging Face's ``GPT2LMHeadModel`` (``transformer.h.0.attn.c_attn.weight``),
 so weights move between the two unchanged. Attention is written out (q k^T / sqrt(d), mask, softmax, times v) instead of
 calling the fused kernel, so that a walk through it shows each of these.
 

@@ -192,9 +192,8 @@ def _array(given: object) -> Tensor:
 def _cast(numbers: Tensor | np.ndarray, expects: Expects) -> Tensor:
     """To the net's own type, refusing what that type cannot hold."""
     tensor = torch.from_numpy(numbers) if isinstance(numbers, np.ndarray) else numbers
-    if expects.ids and (tensor.is_floating_point() or tensor.is_complex()):
-        if tensor.is_complex() or not bool((tensor == tensor.trunc()).all()):
-            raise UsageError(f"Token ids are whole numbers, but the input is {tensor.dtype}; {_wants(expects)}.")
+    if expects.ids and (tensor.is_complex() or not bool((tensor == tensor.trunc()).all())):
+        raise UsageError(f"Token ids are whole numbers, and the input holds others; {_wants(expects)}.")
     cast = tensor.to(expects.dtype)
     if cast.is_floating_point() and not tensor.is_complex():
         lost = torch.isinf(cast) & ~torch.isinf(tensor)
@@ -213,8 +212,6 @@ def _loose(given: object, expects: Expects) -> Tensor:
 def _fitted(tensor: Tensor, expects: Expects, *, typed: bool) -> Tensor:
     """Give a plain list of numbers the shape that the net takes, and check what has a shape already."""
     tensor = _cast(tensor, expects)
-    if expects.ids:
-        return _checked_ids(tensor.reshape(1) if tensor.dim() == 0 else tensor, expects)
     if len(expects.shapes) > 1:
         raise UsageError(
             f"This program takes {len(expects.shapes)} inputs of shapes "
@@ -222,6 +219,8 @@ def _fitted(tensor: Tensor, expects: Expects, *, typed: bool) -> Tensor:
         )
     if expects.shapes:
         return _shaped_like(tensor, expects.shapes[0])
+    if expects.ids:
+        return _checked_ids(tensor.reshape(1) if tensor.dim() == 0 else tensor, expects)
     if expects.size is None:
         return tensor.reshape(1) if typed and tensor.dim() == 0 else tensor
     if expects.dims is None and tensor.dim() < 2:
@@ -230,10 +229,10 @@ def _fitted(tensor: Tensor, expects: Expects, *, typed: bool) -> Tensor:
         return tensor.reshape(-1, expects.size)
     if expects.dims is not None and tensor.dim() == expects.dims - 1:
         tensor = tensor[None]
-    wrong = tensor.dim() != expects.dims if expects.dims is not None else False
-    if typed or expects.sure or tensor.dim() < -expects.axis:
-        if wrong or tensor.dim() < -expects.axis or tensor.shape[expects.axis] != expects.size:
-            raise UsageError(f"The input has shape {tuple(tensor.shape)}; {_wants(expects)}.")
+    short = tensor.dim() < -expects.axis
+    wrong = short or tensor.shape[expects.axis] != expects.size or tensor.dim() != (expects.dims or tensor.dim())
+    if wrong and (typed or expects.sure or short):
+        raise UsageError(f"The input has shape {tuple(tensor.shape)}; {_wants(expects)}.")
     return tensor
 
 
@@ -270,11 +269,12 @@ def _wants(expects: Expects) -> str:
     if expects.size is None:
         return "numbers look like 2.0 or 1,2,3; or give @file"
     if expects.dims is not None:
-        rest = ", ".join("LHWD"[:1] if expects.dims == 3 else c for c in "DHW"[-(expects.dims - 2) :])
+        rest = ", ".join({3: "L", 4: "HW", 5: "DHW"}[expects.dims])
         return f"{expects.what} takes shape (N, {expects.size}, {rest}): give it as @file.npy"
     if expects.size == 1:
         return f"{expects.what} takes 1 number at a time, such as 2.0"
-    return f"{expects.what} takes {expects.size} numbers at a time, such as {','.join(['1', '2', '3', '...'][: min(4, expects.size)])}"
+    example = ",".join(["1", "2", "3", "..."][: min(4, expects.size)])
+    return f"{expects.what} takes {expects.size} numbers at a time, such as {example}"
 
 
 def _short(text: str, most: int = 40) -> str:

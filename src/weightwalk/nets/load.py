@@ -73,7 +73,5 @@ def _unknown(spec: str, path: Path) -> str:
     if path.is_file():
         return f"{spec!r} is a file of a kind that is no network; expected {ACCEPTED}."
     near = difflib.get_close_matches(spec.lower(), NAMES, n=2, cutoff=0.5)
-    hint = f" did you mean {' or '.join(near)}?" if near else ""
-    return f"There is no net {spec!r}:{hint} It can be {ACCEPTED}." if near else (
-        f"There is no net {spec!r}; it can be {ACCEPTED}."
-    )
+    hint = f": did you mean {' or '.join(near)}? A net" if near else "; a net"
+    return f"There is no net {spec!r}{hint} can be {ACCEPTED}."

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from weightwalk.learning.train import History
 
 Labels = Mapping[str, Any]
-"""Names for the axes of a walk's values: ``"tokens"`` (one string per position), ``"vocab"`` (one per token id), and for
-any address a mapping from axis to names, such as ``{"logits": {-1: ["hello", "world"]}}``."""
+"""Names for the axes of a walk's values: ``"tokens"`` (one string per position), ``"vocab"`` (one per token id), and
+for any address a mapping from axis to names, such as ``{"logits": {-1: ["hello", "world"]}}``. In a net's own labels the
+word ``"tokens"`` stands in place of names that only an input can give."""
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,3 @@ class Net:
             UsageError: The input cannot be read, or does not fit this net.
         """
         return read_input(given, self.expects, self.tokenizer, self.labels)
-

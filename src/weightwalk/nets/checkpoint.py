@@ -1,0 +1,198 @@
+"""Checkpoints of ``transformers``: a local directory, or a name on the hub for those who have internet.
+
+Only safetensors weights are read and no code from the checkpoint is run (``trust_remote_code=False``,
+``use_safetensors=True``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from weightwalk.errors import UsageError
+from weightwalk.nets.inputs import Expects, expectation
+from weightwalk.nets.net import Net
+
+
+class SurfaceTokenizer:
+    """A ``transformers`` tokenizer with each token's surface: the text that it stands for, leading space included.
+
+    Special tokens are added as the checkpoint itself does. A byte that is no character alone keeps its raw name.
+    """
+
+    def __init__(self, tokenizer: Any, size: int) -> None:
+        self._tokenizer = tokenizer
+        self._size = max(size, len(tokenizer))
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """Surface strings by id; ``<50257>`` for ids that the model has and the tokenizer has not."""
+        raw = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
+        surfaces = [f"<{i}>" if token is None else self._surface(i, token) for i, token in enumerate(raw)]
+        return surfaces + [f"<{i}>" for i in range(len(surfaces), self._size)]
+
+    def _surface(self, i: int, raw: str) -> str:
+        if "\u2581" in raw:  # SentencePiece writes a space as this, and decoding a lone id would drop it
+            return raw.replace("\u2581", " ")
+        text = self._tokenizer.decode([i], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return raw if "\ufffd" in text or not text else text
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, with the special tokens that the checkpoint adds."""
+        ids = self._tokenizer(text)["input_ids"]
+        if not text or not ids:
+            raise UsageError("The text is empty; give the net at least one token to start from.")
+        return [int(i) for i in ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that these ids stand for."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def checkpoint_net(source: Path | str) -> Net:
+    """The model and tokenizer of a checkpoint, in eval mode and in the dtype of its weights.
+
+    Args:
+        source: A directory (never looks further than that), or a hub name ``owner/name``.
+
+    Raises:
+        UsageError: ``transformers`` is missing, the directory holds no checkpoint that can be loaded safely, or the hub
+            cannot be reached.
+    """
+    local = isinstance(source, Path)
+    name = str(source)
+    if local:
+        _check_directory(source)
+    try:
+        import transformers
+    except ImportError:
+        raise UsageError("Checkpoints of transformers need that library: pip install 'weightwalk[hf]'.") from None
+    safe = {"trust_remote_code": False, "local_files_only": local}
+    with _quiet(transformers):
+        try:
+            config = transformers.AutoConfig.from_pretrained(name, **safe)
+            auto = _model_class(transformers, config)
+            model = auto.from_pretrained(name, config=config, use_safetensors=True, dtype="auto", **safe)
+        except Exception as error:
+            raise UsageError(_why(name, local, error)) from error
+        tokenizer = _tokenizer(transformers, name, safe, config)
+    model.eval()
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # the cache serves a next token, and a walk has none
+    return _net(name, model, tokenizer)
+
+
+def _check_directory(path: Path) -> None:
+    config = path / "config.json"
+    if not config.is_file():
+        raise UsageError(
+            f"The directory {str(path)!r} holds no config.json, so it is no transformers checkpoint "
+            "(one is made by model.save_pretrained(directory))."
+        )
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(config)!r} cannot be read as JSON: {error}.") from None
+    if not isinstance(settings, dict):
+        raise UsageError(f"{str(config)!r} is no model configuration.")
+    if "auto_map" in settings:
+        raise UsageError(
+            f"The checkpoint {str(path)!r} brings its own code (auto_map in its config.json), which is never run: "
+            "import the model yourself and name it as package.module:object."
+        )
+    if not any(path.glob("*.safetensors")):
+        pickled = next((p.name for kind in ("*.bin", "*.pt", "*.pth") for p in path.glob(kind)), None)
+        held = f"only pickled ones ({pickled})" if pickled else "none"
+        raise UsageError(
+            f"The checkpoint {str(path)!r} has no safetensors weights, {held}; nothing is unpickled here. "
+            "Convert it: model.save_pretrained(directory, safe_serialization=True)."
+        )
+
+
+def _model_class(transformers: Any, config: Any) -> Any:
+    """The class that `config.architectures` names, if it is one of the library's own; else the bare model."""
+    for name in config.architectures or ():
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return found
+    return transformers.AutoModel
+
+
+def _tokenizer(transformers: Any, name: str, safe: dict[str, Any], config: Any) -> SurfaceTokenizer | None:
+    """The checkpoint's tokenizer; None where it has none (ids then go in as numbers)."""
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **safe)
+    except Exception:
+        return None
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return SurfaceTokenizer(tokenizer, getattr(text, "vocab_size", 0) or 0) if len(tokenizer) else None
+
+
+def _net(name: str, model: Any, tokenizer: SurfaceTokenizer | None) -> Net:
+    key = model.main_input_name
+    words = model.get_input_embeddings() if key == "input_ids" else None
+    axes: dict[str, Any] = {}
+    if isinstance(words, nn.Embedding):
+        extra: dict[str, Any] = {}
+        if getattr(model.config, "is_encoder_decoder", False):
+            start = getattr(model.config, "decoder_start_token_id", None)
+            extra["decoder_input_ids"] = torch.tensor([[0 if start is None else start]])
+        expects = Expects(torch.int64, limit=words.num_embeddings, key=key, extra=extra, what="its vocabulary")
+        if tokenizer is not None:
+            axes = _axes(model, tokenizer.tokens, bool(extra))
+    else:
+        guess = expectation(model)
+        dtype = guess.dtype if guess.dtype.is_floating_point else model.dtype
+        expects = Expects(dtype, key=key)
+        tokenizer = None
+    provenance = {"kind": "checkpoint", "source": name, "class": type(model).__name__, "torch": torch.__version__}
+    description = f"{type(model).__name__}, {model.num_parameters():,} parameters"
+    return Net(name, model, description, expects, axes, tokenizer, provenance)
+
+
+def _axes(model: Any, vocab: list[str], decoder: bool) -> dict[str, Any]:
+    """Names for the axes of embeddings and logits."""
+    axes: dict[str, Any] = {"vocab": vocab}
+    words, head = model.get_input_embeddings(), model.get_output_embeddings()
+    for path, module in model.named_modules():
+        if module is words:
+            axes[f"{path}.weight"] = {0: vocab}
+            axes[path] = {-2: "tokens"}
+        if head is not None and module is head:
+            positions = {} if decoder else {-2: "tokens"}
+            axes[path] = {-1: vocab, **positions}
+            axes["logits"] = {-1: vocab, **positions}
+    return axes
+
+
+def _why(name: str, local: bool, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    text = text if len(text) < 300 else text[:297] + "..."
+    if local:
+        return f"The checkpoint {name!r} cannot be loaded: {type(error).__name__}: {text}"
+    return (
+        f"The checkpoint {name!r} is no directory here, and could not be fetched from the hub (that needs the internet, "
+        f"safetensors weights and a model without code of its own): {type(error).__name__}: {text}"
+    )
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No progress bars and no chatter on the user's terminal; the library's settings are put back."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
