@@ -1,0 +1,159 @@
+"""Holding a recorded output against what it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from weightwalk.readings.referees.base import Expected, is_float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a recorded tensor stands against its expected numbers.
+
+    Attributes:
+        ok: Whether every number is within its bound (or, without one, has the right shape).
+        fraction: Greatest deviation over bound; 0 for exact agreement, infinite where a number must be equal and is not.
+        place: Index of the worst number, or None.
+        deviation: Greatest absolute deviation.
+        exact: Whether equality was asked for and found.
+        bounded: Whether every number had a finite bound.
+        message: What is wrong; ``""`` if nothing.
+    """
+
+    ok: bool
+    fraction: float
+    place: tuple[int, ...] | None = None
+    deviation: float = 0.0
+    exact: bool = False
+    bounded: bool = True
+    message: str = ""
+
+
+def judge(recorded: np.ndarray, expected: Expected) -> Judgement:
+    """Compare elementwise; NaN stands only against NaN, infinity only against the same infinity or an overflow.
+
+    Nothing passes by being incomparable: a number is right only if ``deviation <= bound`` is true.
+    """
+    value = expected.value
+    if recorded.shape != value.shape:
+        text = f"has shape {list(recorded.shape)}, the op gives {list(value.shape)}"
+        return Judgement(False, np.inf, message=text)
+    if recorded.size == 0:
+        return Judgement(True, 0.0, exact=expected.bound is not None, bounded=expected.bound is not None)
+    with np.errstate(all="ignore"):
+        if isinstance(expected.bound, float) and expected.bound == 0.0:
+            return _judge_equal(recorded, expected)
+        return _judge_near(recorded, expected)
+
+
+def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    x, y = a.__array_interface__, b.__array_interface__
+    return x["data"][0] == y["data"][0] and a.strides == b.strides and a.dtype == b.dtype
+
+
+def _judge_equal(recorded: np.ndarray, expected: Expected) -> Judgement:
+    value = expected.value
+    if _same_memory(recorded, value):
+        return Judgement(True, 0.0, exact=True)
+    wrong = _differ(recorded, value)
+    if not wrong.any():
+        return Judgement(True, 0.0, exact=True)
+    if expected.accept is not None:
+        wrong &= ~np.broadcast_to(expected.accept(recorded), wrong.shape)
+        if not wrong.any():
+            return Judgement(True, 0.0, exact=True)
+    place = _first(wrong)
+    gap = abs(_number(recorded[place]) - _number(value[place]))
+    text = f"is {recorded[place]} at {list(place)}, must be exactly {value[place]}"
+    return Judgement(False, np.inf, place, float(gap), message=text)
+
+
+def _differ(recorded: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Where two arrays hold different numbers: other bits, unless both are NaN."""
+    if recorded.dtype == value.dtype and is_float(value.dtype) and recorded.dtype.kind != "c":
+        bits = np.dtype(f"u{recorded.itemsize}")
+        wrong = np.not_equal(_as(recorded, bits), _as(value, bits))
+        return wrong & ~((recorded != recorded) & (value != value)) if wrong.any() else wrong
+    return np.not_equal(recorded, value) & ~((recorded != recorded) & (value != value))
+
+
+def _as(a: np.ndarray, bits: np.dtype) -> np.ndarray:
+    try:
+        return a.view(bits)
+    except ValueError:
+        return np.ascontiguousarray(a).view(bits)
+
+
+def _judge_near(recorded: np.ndarray, expected: Expected) -> Judgement:
+    value, bound = expected.value, expected.bound
+    deviation = np.subtract(recorded, value, dtype=value.dtype) if is_float(recorded.dtype) else recorded - value
+    deviation = np.abs(deviation)
+    if bound is None:
+        worst = float(np.nanmax(deviation)) if not np.isnan(deviation).all() else 0.0
+        return Judgement(True, 0.0, deviation=worst, bounded=False)
+    right = deviation <= bound
+    if right.all():
+        return _measured(deviation, bound)
+    wide = recorded.astype(value.dtype)
+    right |= np.isnan(wide) & np.isnan(value)
+    right |= _infinite(wide, value, bound, recorded.dtype)
+    # A bound that is not a number is no bound; what is finite there has not been proven.
+    unproven = ~np.isfinite(bound) & np.isfinite(value) & np.isfinite(wide)
+    right |= unproven
+    if right.all():
+        ordinary = np.isfinite(deviation) & np.isfinite(bound)
+        measured = _measured(np.where(ordinary, deviation, 0.0), np.where(ordinary, bound, 1.0))
+        if unproven.any():
+            text = f"{int(np.sum(unproven)):,} of {recorded.size:,} numbers have no finite bound"
+            return Judgement(True, measured.fraction, measured.place, measured.deviation, bounded=False, message=text)
+        return measured
+    return _refused(recorded, value, deviation, bound, right)
+
+
+def _infinite(wide: np.ndarray, value: np.ndarray, bound: np.ndarray | float, dtype: np.dtype) -> np.ndarray:
+    """Infinities that are right: the same one, or what lies so near the dtype's largest number that it overflowed."""
+    if dtype.kind == "c":
+        return np.isinf(wide) & np.isinf(value)
+    largest = float(_largest(dtype))
+    reach = np.abs(value) + np.where(np.isfinite(bound), bound, 0.0)
+    over = np.isinf(wide) & (reach >= largest) & (np.sign(wide) == np.sign(value))
+    return over | (np.isinf(wide) & (wide == value))
+
+
+def _largest(dtype: np.dtype) -> float:
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype).max)
+
+
+def _measured(deviation: np.ndarray, bound: np.ndarray | float) -> Judgement:
+    share = np.where(deviation == 0, 0.0, deviation / bound)
+    flat = int(np.argmax(share))
+    place = tuple(int(i) for i in np.unravel_index(flat, share.shape))
+    unbounded = not np.isfinite(bound).all()
+    return Judgement(True, float(share[place]), place, float(deviation[place]), bounded=not unbounded)
+
+
+def _refused(
+    recorded: np.ndarray, value: np.ndarray, deviation: np.ndarray, bound: np.ndarray | float, right: np.ndarray
+) -> Judgement:
+    limit = np.broadcast_to(bound, deviation.shape)
+    share = np.where(right, -1.0, deviation / limit)
+    share = np.where(np.isnan(share), np.inf, share)
+    place = tuple(int(i) for i in np.unravel_index(int(np.argmax(share)), share.shape))
+    text = (
+        f"is {recorded[place]} at {list(place)}, should be {value[place]:.9g} within {limit[place]:.2g}"
+        f" ({int(np.sum(~right)):,} of {recorded.size:,} numbers out of bounds)"
+    )
+    return Judgement(False, float(share[place]), place, float(deviation[place]), message=text)
+
+
+def _first(wrong: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+
+
+def _number(x: np.generic) -> complex | float:
+    return complex(x) if np.iscomplexobj(x) else float(x)

@@ -1,0 +1,59 @@
+"""Rules for recurrent layers that run as one op: oneDNN's LSTM layer and the fused cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weightwalk.readings.referees import functions as f
+from weightwalk.readings.referees.base import Context, Expected, rule
+from weightwalk.readings.referees.rounded import Rounded
+
+_LSTM = 2
+
+
+def lstm_gates(gates: Rounded, cell: Rounded) -> tuple[Rounded, Rounded, list[Rounded]]:
+    """``c' = sigma(f) c + sigma(i) tanh(g)``, ``h' = sigma(o) tanh(c')``; gates in the order i, f, g, o."""
+    w = cell.shape[-1]
+    i, forget, g, o = (gates[..., k * w : (k + 1) * w] for k in range(4))
+    parts = [f.sigmoid(i), f.sigmoid(forget), f.tanh(g), f.sigmoid(o)]
+    new = parts[1] * cell + parts[0] * parts[2]
+    return parts[3] * f.tanh(new), new, parts
+
+
+@rule("mkldnn_rnn_layer.default")
+def mkldnn_rnn_layer(
+    c: Context, input: Any, weight0: Any, weight1: Any, weight2: Any, weight3: Any, hx_: Any, cx_: Any, reverse: bool,
+    batch_sizes: Any, mode: int, hidden_size: int, num_layers: int, has_biases: bool, bidirectional: bool,
+    batch_first: bool, train: bool,
+) -> Any:  # fmt: skip
+    """One LSTM layer in one direction over ``[time, batch, features]``: outputs, last h, last c, private workspace."""
+    if mode != _LSTM or batch_sizes or num_layers != 1 or bidirectional or c.half:
+        return None
+    x = input.swapaxes(0, 1) if batch_first else input
+    h, cell = c.take(hx_.reshape(hx_.shape[-2:])), c.take(cx_.reshape(cx_.shape[-2:]))
+    w_x, w_h = c.take(weight0).map(np.transpose), c.take(weight1).map(np.transpose)
+    bias = c.take(weight2) + c.take(weight3) if has_biases else c.const(0.0)
+    outs: list[Any] = [None] * x.shape[0]
+    for t in reversed(range(x.shape[0])) if reverse else range(x.shape[0]):
+        gates = c.take(x[t]) @ w_x + h @ w_h + bias
+        h, cell, _ = lstm_gates(gates, cell)
+        outs[t] = h
+    y = Rounded(np.stack([o.v for o in outs]), np.stack([o.error for o in outs]) if c.bounds else None, c)
+    y = y.map(lambda a: a.swapaxes(0, 1)) if batch_first else y
+    private = [Expected(np.zeros(0), None, "oneDNN's private workspace") for _ in c.dtypes[3:]]
+    return [y, h.reshape(hx_.shape), cell.reshape(cx_.shape), *private]
+
+
+@rule("_thnn_fused_lstm_cell.default")
+def fused_lstm_cell(
+    c: Context, input_gates: Any, hidden_gates: Any, cx: Any, input_bias: Any = None, hidden_bias: Any = None
+) -> Any:
+    """One LSTM step from the two products: h, c and the gates after their activations."""
+    gates = c.take(input_gates) + c.take(hidden_gates)
+    for bias in (input_bias, hidden_bias):
+        gates = gates if bias is None else gates + c.take(bias)
+    h, cell, parts = lstm_gates(gates, c.take(cx))
+    e = np.concatenate([p.error for p in parts], -1) if c.bounds else None
+    return [h, cell, Rounded(np.concatenate([p.v for p in parts], -1), e, c)]
