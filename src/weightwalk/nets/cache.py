@@ -1,7 +1,8 @@
 """Remembered trainings: a safetensors file per recipe, in the user's cache directory.
 
 The cache is a convenience, never a condition: a directory that cannot be written is no error, and where a file is
-damaged the net is trained anew. A file is written whole or not at all, so that readers and other writers never see half of one.
+damaged the net is trained anew. A file is written whole or not at all, so that readers and other writers never see
+half of one.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,19 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.train import seeded
 from weightwalk.nets.inputs import Expects, expectation
 from weightwalk.nets.net import Net
+
+VOCABULARIES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+"""A tokenizer has one of these. Without, the library makes one that knows no word, and every text would be unknown."""
 
 
 class SurfaceTokenizer:
@@ -75,18 +87,22 @@ def checkpoint_net(source: Path | str) -> Net:
     except ImportError:
         raise UsageError("Checkpoints of transformers need that library: pip install 'weightwalk[hf]'.") from None
     safe = {"trust_remote_code": False, "local_files_only": local}
-    with _quiet(transformers):
+    # Seeded for tensors that the checkpoint lacks, which the library makes up at random.
+    with _quiet(transformers), seeded(0):
         try:
             config = transformers.AutoConfig.from_pretrained(name, **safe)
-            auto = _model_class(transformers, config)
-            model = auto.from_pretrained(name, config=config, use_safetensors=True, dtype="auto", **safe)
+            model, report = _model_class(transformers, config).from_pretrained(
+                name, config=config, use_safetensors=True, dtype="auto", output_loading_info=True, **safe
+            )
         except Exception as error:
             raise UsageError(_why(name, local, error)) from error
-        tokenizer = _tokenizer(transformers, name, safe, config)
+        tokenizer = None
+        if not local or any((source / file).is_file() for file in VOCABULARIES):
+            tokenizer = _tokenizer(transformers, name, safe, config)
     model.eval()
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # the cache serves a next token, and a walk has none
-    return _net(name, model, tokenizer)
+    return _net(name, model, tokenizer, sorted(report.get("missing_keys") or ()))
 
 
 def _check_directory(path: Path) -> None:
@@ -135,7 +151,7 @@ def _tokenizer(transformers: Any, name: str, safe: dict[str, Any], config: Any) 
     return SurfaceTokenizer(tokenizer, getattr(text, "vocab_size", 0) or 0) if len(tokenizer) else None
 
 
-def _net(name: str, model: Any, tokenizer: SurfaceTokenizer | None) -> Net:
+def _net(name: str, model: Any, tokenizer: SurfaceTokenizer | None, missing: list[str]) -> Net:
     key = model.main_input_name
     words = model.get_input_embeddings() if key == "input_ids" else None
     axes: dict[str, Any] = {}
@@ -145,6 +161,7 @@ def _net(name: str, model: Any, tokenizer: SurfaceTokenizer | None) -> Net:
             start = getattr(model.config, "decoder_start_token_id", None)
             extra["decoder_input_ids"] = torch.tensor([[0 if start is None else start]])
         expects = Expects(torch.int64, limit=words.num_embeddings, key=key, extra=extra, what="its vocabulary")
+        expects = replace(expects, longest=getattr(model.config, "max_position_embeddings", None))
         if tokenizer is not None:
             axes = _axes(model, tokenizer.tokens, bool(extra))
     else:
@@ -152,8 +169,18 @@ def _net(name: str, model: Any, tokenizer: SurfaceTokenizer | None) -> Net:
         dtype = guess.dtype if guess.dtype.is_floating_point else model.dtype
         expects = Expects(dtype, key=key)
         tokenizer = None
-    provenance = {"kind": "checkpoint", "source": name, "class": type(model).__name__, "torch": torch.__version__}
+    if "Classification" in type(model).__name__ and (classes := getattr(model.config, "id2label", None)):
+        axes["logits"] = {-1: [str(classes[i]) for i in sorted(classes)]}
+    provenance: dict[str, Any] = {
+        "kind": "checkpoint",
+        "source": name,
+        "class": type(model).__name__,
+        "torch": torch.__version__,
+    }
     description = f"{type(model).__name__}, {model.num_parameters():,} parameters"
+    if missing:
+        provenance["missing"] = missing
+        description += f"; {len(missing)} tensors are not in the checkpoint and are random, {missing[0]} for one"
     return Net(name, model, description, expects, axes, tokenizer, provenance)
 
 
@@ -178,8 +205,8 @@ def _why(name: str, local: bool, error: Exception) -> str:
     if local:
         return f"The checkpoint {name!r} cannot be loaded: {type(error).__name__}: {text}"
     return (
-        f"The checkpoint {name!r} is no directory here, and could not be fetched from the hub (that needs the internet, "
-        f"safetensors weights and a model without code of its own): {type(error).__name__}: {text}"
+        f"The checkpoint {name!r} is no directory here, and could not be fetched from the hub (that needs the "
+        f"internet, safetensors weights and a model without code of its own): {type(error).__name__}: {text}"
     )
 
 

@@ -40,6 +40,7 @@ class Expects:
         axis: The axis that `size` speaks of.
         dims: Number of axes, where a plain list of numbers cannot do.
         limit: For token ids: they must be below it.
+        longest: For token ids: how many the net has positions for.
         batched: Whether token ids get a batch axis in front: (1, T) instead of (T,).
         sure: Whether `size` is certain, not merely read off the first layer (whose input may not be the net's).
         key: Keyword under which the input is passed; None for a positional argument.
@@ -53,6 +54,7 @@ class Expects:
     axis: int = -1
     dims: int | None = None
     limit: int | None = None
+    longest: int | None = None
     batched: bool = True
     sure: bool = False
     key: str | None = None
@@ -117,8 +119,8 @@ def read_input(
     elif isinstance(given, str):
         if expects.ids and not given.startswith("ids:") and not re.match(r"\s*[-+\d]", given):
             raise UsageError(
-                f"This net takes token ids and came without a tokenizer, so it cannot read the text {_short(given)}: "
-                "give ids, such as 464,3139."
+                f"This net takes token ids and came without a tokenizer that can be loaded, so it cannot read the text "
+                f"{_short(given)}: give ids, such as 464,3139."
             )
         tensor = _fitted(_numbers(given.removeprefix("ids:"), expects), expects, typed=True)
     else:
@@ -251,6 +253,10 @@ def _shaped_like(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _checked_ids(ids: Tensor, expects: Expects) -> Tensor:
     if ids.numel() == 0:
         raise UsageError("The input holds no token; give at least one.")
+    if expects.longest is not None and ids.shape[-1] > expects.longest:
+        raise UsageError(
+            f"The input has {ids.shape[-1]} tokens, and this net has positions for {expects.longest}: shorten it."
+        )
     if expects.limit is not None:
         wrong = ids[(ids < 0) | (ids >= expects.limit)]
         if wrong.numel():

@@ -108,7 +108,8 @@ def _made(found: Any, spec: str) -> tuple[Callable[..., Any], bool]:
             f"{spec!r}, called without arguments, gave a {type(net).__name__}; expected an nn.Module "
             "(a function to be walked itself takes at least one tensor)."
         )
-    return net, True
+    made: nn.Module = net
+    return made, True
 
 
 def _required(found: Callable[..., Any]) -> list[str]:

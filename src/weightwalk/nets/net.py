@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Labels = Mapping[str, Any]
 """Names for the axes of a walk's values: ``"tokens"`` (one string per position), ``"vocab"`` (one per token id), and
-for any address a mapping from axis to names, such as ``{"logits": {-1: ["hello", "world"]}}``. In a net's own labels the
-word ``"tokens"`` stands in place of names that only an input can give."""
+for any address a mapping from axis to names, such as ``{"logits": {-1: ["hello", "world"]}}``. In a net's own labels
+the word ``"tokens"`` stands in place of names that only an input can give."""
 
 
 @dataclass(frozen=True)

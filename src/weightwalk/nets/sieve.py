@@ -3,8 +3,8 @@
 That function was not made for files from strangers: it unpickles where the file asks for it, evaluates size expressions
 as Python (through SymPy), imports what a tree spec names, compiles guards given as source, resolves any dotted name
 below ``torch`` as an operator, and pastes node names into generated code. So nothing goes to it that did not pass here:
-each string has to look like what it should be, operators are PyTorch's own, tensors are raw bytes, and what is not needed
-is dropped. The archive is then written anew from what passed, so that no second reader can see another file.
+each string has to look like what it should be, operators are PyTorch's own, tensors are raw bytes, and what is not
+needed is dropped. The archive is then written anew from what passed, so that no second reader can see another file.
 """
 
 from __future__ import annotations
@@ -33,57 +33,11 @@ TARGETS = re.compile(
 )
 """PyTorch's own operators, and arithmetic on sizes. `from_file` and `save` touch files, and no network needs them."""
 
-FUNCTIONS = frozenset(
-    [
-        "Symbol",
-        "Integer",
-        "Rational",
-        "Float",
-        "Add",
-        "Mul",
-        "Pow",
-        "Max",
-        "Min",
-        "Eq",
-        "Ne",
-        "Lt",
-        "Le",
-        "Gt",
-        "Ge",
-        "And",
-        "Or",
-        "Not",
-        "Mod",
-        "floor",
-        "ceiling",
-        "FloorDiv",
-        "ModularIndexing",
-        "Where",
-        "PythonMod",
-        "CleanDiv",
-        "CeilToInt",
-        "FloorToInt",
-        "CeilDiv",
-        "LShift",
-        "RShift",
-        "PowByNatural",
-        "FloatPow",
-        "FloatTrueDiv",
-        "IntTrueDiv",
-        "IsNonOverlappingAndDenseIndicator",
-        "TruncToFloat",
-        "TruncToInt",
-        "RoundToInt",
-        "RoundDecimal",
-        "ToFloat",
-        "Identity",
-        "StrictLessThan",
-        "LessThan",
-        "StrictGreaterThan",
-        "GreaterThan",
-        "Equality",
-        "Unequality",
-    ]
+FUNCTIONS = re.compile(
+    "Symbol|Integer|Rational|Float|Add|Mul|Pow|Max|Min|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Mod|floor|ceiling|FloorDiv"
+    "|ModularIndexing|Where|PythonMod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow"
+    "|FloatTrueDiv|IntTrueDiv|IsNonOverlappingAndDenseIndicator|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat"
+    "|Identity|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|Equality|Unequality"
 )
 SYMBOL = re.compile(r"(z?[suf]|zf)\d+|oo|int_oo|true|false|True|False", re.ASCII)
 TREES = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
@@ -185,7 +139,7 @@ def _check_expression(text: str) -> None:
     for node in nodes:
         fine = isinstance(node, NODES)
         if isinstance(node, ast.Name):
-            fine = node.id in FUNCTIONS if id(node) in calls else bool(SYMBOL.fullmatch(node.id))
+            fine = bool((FUNCTIONS if id(node) in calls else SYMBOL).fullmatch(node.id))
         elif isinstance(node, ast.Call):
             fine = isinstance(node.func, ast.Name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):

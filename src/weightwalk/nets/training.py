@@ -70,7 +70,7 @@ def _trained(
     """Weights and facts, and whether they were remembered."""
     assert entry.data is not None
     with torch.device("cpu"), torch.inference_mode(False):
-        data = dict(zip(("x", "y", "held_x", "held_y"), entry.data(), strict=True))
+        data: dict[str, Tensor] = dict(zip(("x", "y", "held_x", "held_y"), entry.data(), strict=True))
     layout = {name: list(t.shape) for name, t in module.state_dict().items()}
     key = recipe_key({"net": entry.name, **asdict(recipe), "data": weights_digest(data), "layout": layout})
     known = None if fresh else recall(entry.name, key)
