@@ -116,7 +116,9 @@ def _outputs(walk: Walk) -> set[str]:
 
 def _difference(address: str, a: Value, b: Value) -> Difference:
     if a.shape != b.shape:
-        return Difference(address, a.producer, a.shape, float("inf"), float("inf"), 1.0, f"shapes differ: {a.shape} against {b.shape}")
+        return Difference(
+            address, a.producer, a.shape, float("inf"), float("inf"), 1.0, f"shapes differ: {a.shape} against {b.shape}"
+        )
     note = "" if a.dtype == b.dtype else f"dtype {a.dtype} against {b.dtype}"
     wide = np.complex128 if "complex" in a.dtype + b.dtype else np.float64
     x, y = a.numpy(), b.numpy()

@@ -88,18 +88,25 @@ def _landing(step: Step, inside: Walk) -> dict[str, Any]:
 
     results = list(step.results())
     expected = numpy_referee(
-        step.op, [recorded(a) for a in step.args], {k: recorded(a) for k, a in step.kwargs.items()}, [r.dtype for r in results]
+        step.op,
+        [recorded(a) for a in step.args],
+        {k: recorded(a) for k, a in step.kwargs.items()},
+        [r.dtype for r in results],
     )
     deviation, fraction = 0.0, 0.0 if expected else None
     for i, result in enumerate(results):
         name = f"out.{i}" if f"out.{i}" in inside.given else ("out" if i == 0 else "")
         if not name or name not in inside.given or not is_float(result.dtype) or result.size == 0:
             continue
-        gap = np.abs(inside.values[inside.given[name]].numpy().reshape(result.shape) - result.numpy().astype(np.float64))
+        gap = np.abs(
+            inside.values[inside.given[name]].numpy().reshape(result.shape) - result.numpy().astype(np.float64)
+        )
         deviation = max(deviation, float(np.nanmax(gap, initial=0.0)))
         if expected is not None and expected[i].bound is not None:
             bound = np.broadcast_to(np.asarray(expected[i].bound, dtype=np.float64), gap.shape)
-            share = float(np.max(np.where(gap == 0, 0.0, gap / np.where(bound == 0, np.finfo(float).tiny, bound)), initial=0.0))
+            share = float(
+                np.max(np.where(gap == 0, 0.0, gap / np.where(bound == 0, np.finfo(float).tiny, bound)), initial=0.0)
+            )
             fraction = max(fraction or 0.0, share)
     if fraction is not None and fraction > 1:
         raise RecordError(

@@ -12,10 +12,9 @@ from weightwalk.recorder.frames import source_line
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtype_name
 from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape, tensors_by_path
+from weightwalk.recorder.windows import Window, disjoint
 from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value
 from weightwalk.walks.walk import Walk
-
-Window = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
 
 
 @dataclass(slots=True)
@@ -60,11 +59,18 @@ class Builder:
         self.by_sequence: dict[int, int] = {}
         self.escapes: list[tuple[int, Any, Any]] = []
         self.externals: list[int] = []
+        self.keys: dict[int, Key] = {}
+        self.uncounted: dict[int, int] = {}  # storage -> writes that torch's own counter does not know, less its extra
 
     # Values --------------------------------------------------------------------------------------------------------
 
     def _key(self, tensor: torch.Tensor | Key) -> Key:
-        return tensor if isinstance(tensor, Key) else key_of(tensor)
+        if isinstance(tensor, Key):
+            return tensor
+        key = self.keys.get(id(tensor))  # the tape keeps every tensor alive, so ids are unique
+        if key is None:
+            key = self.keys[id(tensor)] = key_of(tensor)
+        return key
 
     def _hold(self, key: Key, tensor: torch.Tensor | Key) -> int:
         number = self.numbers.get(key.storage)
@@ -74,6 +80,7 @@ class Builder:
                 holder = None  # sparse and nested tensors: the step is recorded, the numbers are not
             elif isinstance(tensor, Key):
                 holder = keeper.strong.get(key.storage) if keeper else None
+                holder = None if holder is None else holder.detach()
             else:
                 holder = tensor.detach()
             number = self.numbers[key.storage] = len(self.store.held)
@@ -109,9 +116,8 @@ class Builder:
             self.externals.append(buffer.storage)
             kind, name = self.names.get(key, ("constant", ""))
             vid = self._new_value(buffer, window, None, kind)
-            for k, (_, other) in self.names.items():
-                if k == key and other:
-                    self.given.setdefault(other, vid)
+            if name:
+                self.given.setdefault(name, vid)
             return vid
         vid = self.ids.get((buffer.index, window))
         return vid if vid is not None else self._derive(buffer, window, key)
@@ -130,6 +136,9 @@ class Builder:
             vid = self.ids[at.index, window]
         for newer in reversed(chain):
             assert newer.written is not None
+            if disjoint(newer.written, window):
+                self.ids[newer.index, window] = vid
+                continue
             written = self.ids[newer.index, newer.written]
             vid = self._synthetic("weightwalk.overwrite.default", (Ref(vid), Ref(written)), newer, window)
         return vid
@@ -164,12 +173,12 @@ class Builder:
 
     def argument(self, tree: Any) -> Argument:
         """An argument as the walk keeps it."""
+        if tree is None or isinstance(tree, (bool, int, float, complex, str)):
+            return tree
         if isinstance(tree, (torch.Tensor, Key)):
             return Ref(self.read(tree))
         if isinstance(tree, (list, tuple)):
             return [self.argument(x) for x in tree]
-        if tree is None or isinstance(tree, (bool, int, float, complex, str)):
-            return tree
         if isinstance(tree, (torch.dtype, torch.layout, torch.memory_format)):
             return dtype_name(tree)  # type: ignore[arg-type]
         return str(tree)
@@ -178,6 +187,8 @@ class Builder:
         """Append the step of one event."""
         args = tuple(self.argument(a) for a in event.args)
         kwargs = {k: self.argument(v) for k, v in event.kwargs.items()}
+        for write in event.writes:
+            self.read(write.key)
         index = len(self.steps)  # reading the arguments may have added steps of our own
         written = self._write(event, index)
         outputs = [self._result(leaf, index) for leaf in _flat(event.out)]
@@ -217,6 +228,11 @@ class Builder:
             fresh = self._new_buffer(write.key, write.key, buffer, external=False)
             fresh.written = write.key[1:]
             pairs.append((old, self._new_value(fresh, write.key[1:], index, "op")))
+            if event.info.silent:
+                self.uncounted[write.key.storage] = self.uncounted.get(write.key.storage, 0) + 1
+        if event.info.turns:
+            storage = self._key(event.args[0]).storage
+            self.uncounted[storage] = self.uncounted.get(storage, 0) - 1
         return pairs
 
     def _result(self, leaf: Any, index: int) -> Argument:
@@ -371,7 +387,7 @@ class Builder:
                 continue
             held.counter = counter_of(held.tensor)
             start = self.start_counters.get(address)
-            version = self.store.buffers[self.current[address].index][1]
+            version = self.store.buffers[self.current[address].index][1] - self.uncounted.get(address, 0)
             if start is not None and held.counter is not None and held.counter - start != version:
                 held.hidden_write = True
                 self.unexplained += 1

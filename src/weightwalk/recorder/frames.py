@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os.path
 import sys
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -15,7 +17,29 @@ _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent.parent)
 _KIND: dict[CodeType, int] = {}
 
-_LOSSES = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy", "ctc_loss", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "poisson_nll_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"]
+_LOSSES = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "ctc_loss",
+    "gaussian_nll_loss",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
 
 
 def _mark() -> None:
@@ -60,6 +84,7 @@ def origin(depth: int) -> tuple[CodeType | None, int, int]:
     return None, 0, mark
 
 
+@cache
 def source_line(code: CodeType | None, lasti: int) -> str:
     """``"model.py:12 in forward"``."""
     if code is None:
@@ -69,5 +94,4 @@ def source_line(code: CodeType | None, lasti: int) -> str:
         if start <= lasti < end and number is not None:
             line = number
             break
-    path = Path(code.co_filename)
-    return f"{path.name}:{line} in {code.co_name}"
+    return f"{os.path.basename(code.co_filename)}:{line} in {code.co_name}"

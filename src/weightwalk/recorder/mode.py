@@ -6,7 +6,7 @@ Everything that can wait (identity of values, names, links) waits for `build`, a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from weightwalk.recorder.frames import BACKWARD, LOSS, origin
 from weightwalk.recorder.keys import Key, key_of
-from weightwalk.recorder.ops import op_info
+from weightwalk.recorder.ops import OpInfo, op_info
 
 FORWARD_PHASE, LOSS_PHASE, BACKWARD_PHASE, UPDATE_PHASE = range(4)
 
@@ -42,6 +42,7 @@ class Event(NamedTuple):
     sequence: int
     node: Any
     writes: tuple[Write, ...]
+    info: OpInfo
 
 
 class CallEvent:
@@ -62,6 +63,7 @@ class CallEvent:
 
 
 _local = threading.local()
+_DETACH = torch.ops.aten.detach.default
 
 
 def active() -> Tape | None:
@@ -93,6 +95,8 @@ class Tape(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "profiler":  # marks for the profiler, not arithmetic
             return func(*args, **kwargs)
+        if func is _DETACH and self._is_echo(args[0]):
+            return func(*args, **kwargs)
         self.executed += 1
         if self.decompose is not None:
             opened = self.decompose(self, func, args, kwargs)
@@ -112,6 +116,9 @@ class Tape(TorchDispatchMode):
                 phase = UPDATE_PHASE  # an update written by hand: `with torch.no_grad(): w -= lr * w.grad`
         sequence = torch._C._autograd._get_sequence_nr()
         writes = self._before_write(info, args, kwargs) if info.may_write else ()
+        before = args
+        if info.turns and info.name != "aten.detach_.default":
+            before = (self._freeze(args[0]), *args[1:])
         if node is not None:
             node = (node._sequence_nr(), getattr(node, "variable", None))
         if self.keeper is not None:
@@ -119,18 +126,42 @@ class Tape(TorchDispatchMode):
             out = func(*args, **kwargs)
             kept_out = self.keeper.results(out, self, info.name)
         else:
-            kept_args, kept_kwargs = args, kwargs
+            kept_args, kept_kwargs = before, kwargs
             kept_out = out = func(*args, **kwargs)
             if info.blank:
                 self.blank.add(out.untyped_storage()._cdata)
         self.events.append(
             Event(
                 info.name, kept_args, kept_kwargs, kept_out, self.call, phase, code, lasti, sequence, node, writes,
+                info,
             )
         )  # fmt: skip
         if self.patcher is not None and phase == FORWARD_PHASE:
             out = self.patcher.result(self, info.name, out)
         return out
+
+    def _freeze(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor` as it is, before an op such as ``transpose_`` turns the object itself; the tape keeps that one."""
+        still = tensor.detach()
+        for i, event in enumerate(self.events):
+            if any(x is tensor for part in (event.args, event.kwargs, event.out) for x in _leaves(part)):
+                args, kwargs, out = (_exchange(part, tensor, still) for part in (event.args, event.kwargs, event.out))
+                self.events[i] = event._replace(args=args, kwargs=kwargs, out=out)
+        for call in self.calls:
+            call.args = _exchange(call.args, tensor, still)
+            call.kwargs, call.out = _exchange(call.kwargs, tensor, still), _exchange(call.out, tensor, still)
+        return still
+
+    def _is_echo(self, tensor: torch.Tensor) -> bool:
+        """Whether a detach is about to run only because we hold what a factory function just made.
+
+        torch steals the fresh tensor where nobody else holds it, and detaches it where somebody does. Without the
+        recording there is no such op; the detached tensor is the same value.
+        """
+        if not self.events or not self.events[-1].info.fresh:
+            return False
+        out = self.events[-1].out
+        return out is tensor if self.keeper is None else out == key_of(tensor)
 
     def _before_write(self, info: Any, args: Any, kwargs: Any) -> tuple[Write, ...]:
         writes = []
@@ -186,6 +217,27 @@ class Tape(TorchDispatchMode):
         return out
 
 
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _leaves(item)
+    elif isinstance(tree, dict):
+        yield from _leaves(list(tree.values()))
+    else:
+        yield tree
+
+
+def _exchange(tree: Any, old: torch.Tensor, new: torch.Tensor) -> Any:
+    """`tree` with `new` wherever `old` itself stood."""
+    if tree is old:
+        return new
+    if type(tree) in (list, tuple):
+        return type(tree)(_exchange(item, old, new) for item in tree)
+    if type(tree) is dict:
+        return {key: _exchange(item, old, new) for key, item in tree.items()}
+    return tree
+
+
 class Keeper:
     """Decides which values stay: replaces the others by their keys, so that their memory is freed as usual.
 
@@ -211,7 +263,7 @@ class Keeper:
         if key.storage >= 0 and key.storage not in self.weak:
             self.weak[key.storage] = StorageWeakRef(tensor.untyped_storage())
         if strong and key.storage not in self.strong:
-            self.strong[key.storage] = tensor.detach()
+            self.strong[key.storage] = tensor
 
     def arguments(self, tree: Any) -> Any:
         """`tree` with keys for tensors; tensors from outside are kept."""

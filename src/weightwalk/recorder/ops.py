@@ -33,19 +33,28 @@ class OpInfo:
         writes: Arguments that it overwrites, by position.
         write_names: The same for keyword-only arguments, by name.
         blank: Whether it returns uninitialised memory.
+        fresh: Whether it is a factory function, such as ``torch.zeros``.
+        turns: Whether it changes the tensor object itself (its shape, its strides) and not the numbers: ``transpose_``.
+        silent: Whether torch does not count its writes.
     """
 
-    __slots__ = ("_hidden", "blank", "name", "write_names", "writes")
+    __slots__ = ("_hidden", "blank", "fresh", "name", "silent", "turns", "write_names", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
         schema = func._schema
+        self.turns = torch.Tag.inplace_view in func.tags
         self.writes: tuple[int, ...] = tuple(
-            i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write
+            i
+            for i, a in enumerate(schema.arguments)
+            if a.alias_info is not None and a.alias_info.is_write and not self.turns
         )
         self.write_names: tuple[str, ...] = tuple(schema.arguments[i].name for i in self.writes)
         self._hidden = _HIDDEN_WRITES.get(self.name)
+        self.silent = self._hidden is not None
         self.blank = self.name in _BLANK
+        options = any(a.name == "pin_memory" for a in schema.arguments)
+        self.fresh = options and not self.name.startswith(("aten.new_", "aten._to_copy"))
 
     @property
     def may_write(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -152,6 +152,3 @@ def patcher_for(patch: Mapping[str, Replacement] | None) -> Patches | None:
     if not isinstance(patch, Mapping):
         raise UsageError(f"patch= takes a mapping of address to replacement, not {type(patch).__name__}.")
     return Patches(patch)
-
-
-__all__ = ["Callable", "Patches", "patcher_for"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,11 +38,12 @@ def _enter(module: torch.nn.Module, args: Any) -> None:
         tape.enter_module(module, args)
 
 
-def _leave(module: torch.nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
+def _leave(module: torch.nn.Module, args: Any, *rest: Any) -> Any:
     tape = mode.active()
     if tape is None or tape.call < 0:
         return None
-    new = tape.leave_module(args, kwargs, out)
+    out = rest[-1]
+    new = tape.leave_module(args, rest[0] if len(rest) == 2 else {}, out)  # after an exception torch leaves kwargs out
     return None if new is out else new
 
 
@@ -148,7 +150,7 @@ class Recording:
                 if first + suffix in given:
                     given.setdefault(name + suffix, given[first + suffix])
         builder.store.snapshot(builder.externals, always=bool(self.snapshot)) if self.snapshot is not False else None
-        walk.meta = {**_environment(), **self.meta}
+        walk.meta = {**_environment(), "threads": torch.get_num_threads(), **self.meta}
         walk.labels = self.labels
         return walk
 
@@ -165,6 +167,7 @@ def _eager() -> Iterator[None]:
         yield
 
 
+@functools.cache
 def _environment() -> dict[str, Any]:
     import platform
 
@@ -175,7 +178,6 @@ def _environment() -> dict[str, Any]:
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
     }
 
 

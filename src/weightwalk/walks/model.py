@@ -171,7 +171,7 @@ class Step:
 
     def zoom(self) -> Walk:
         """The walk of this op's decomposition in float64 on its recorded inputs (needs the ``[torch]`` extra)."""
-        from weightwalk.recorder.zoom import zoom
+        from weightwalk.readings.zoom import zoom
 
         return zoom(self)
 

@@ -77,16 +77,12 @@ class Walk:
         names: dict[str, int] = dict(self.given)
         for call in self.calls:
             for key, vid in call.outputs.items():
-                names.setdefault(f"{call.address}.out.{key}" if key else call.address, vid)
+                names.setdefault(_output_name(call, key), vid)
             if "" not in call.outputs and call.outputs:
                 names.setdefault(call.address, next(iter(call.outputs.values())))
             if call.path == "" and call.nth == 1:
                 for key, vid in call.outputs.items():
-                    if key:
-                        names.setdefault(f"out.{key}", vid)
-                        names.setdefault(key, vid)
-                    else:
-                        names.setdefault("logits", vid)
+                    names.setdefault(key or "logits", vid)
             self._name_inputs(call, names)
         for step, address in zip(self.steps, self.step_addresses, strict=True):
             results = list(step.results())
@@ -104,7 +100,7 @@ class Walk:
 
     @cached_property
     def _addresses(self) -> Mapping[int, str]:
-        """The preferred address of each value: what was given first, then module outputs, then steps."""
+        """The preferred address of each value: as given, else the shortest of a module's output, else its step's."""
         best: dict[int, str] = {}
         for name, vid in self.given.items():
             best.setdefault(vid, name)
@@ -112,13 +108,13 @@ class Walk:
             for i, value in enumerate(step.results()):
                 best.setdefault(value.id, address if i == 0 else f"{address}.{i}")
         modules: dict[int, str] = {}
-        for call in reversed(self.calls):  # inner calls leave first: the innermost module's name wins
+        for call in self.calls:
             for key, vid in call.outputs.items():
-                name = f"{call.address}.out.{key}" if key else call.address
-                modules.setdefault(vid, f"out.{key}" if not call.path and key else name)
-        for vid, name in modules.items():
-            if vid not in self.given.values():
-                best[vid] = name
+                name = _output_name(call, key)
+                if vid not in modules or len(name) < len(modules[vid]):
+                    modules[vid] = name
+        given = set(self.given.values())
+        best.update({vid: name for vid, name in modules.items() if vid not in given or best[vid].startswith("out")})
         return best
 
     def address_of(self, value_id: int) -> str:
@@ -223,3 +219,10 @@ class Walk:
         from weightwalk.show.html import walk_html
 
         return walk_html(self)
+
+
+def _output_name(call: Call, key: str) -> str:
+    """``"fc1"``, ``"h.0.attn.out.1"``, ``"out.logits"``."""
+    if not key:
+        return call.address
+    return f"{call.address}.{key}" if not call.path else f"{call.address}.out.{key}"
