@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,16 @@ class SurfaceTokenizer:
     def __init__(self, tokenizer: Any, size: int) -> None:
         self._tokenizer = tokenizer
         self._size = max(size, len(tokenizer))
+        self._tokens: list[str] | None = None
 
-    @cached_property
+    @property
     def tokens(self) -> list[str]:
         """Surface strings by id; ``<50257>`` for ids that the model has and the tokenizer has not."""
+        if self._tokens is None:
+            self._tokens = self._surfaces()
+        return self._tokens
+
+    def _surfaces(self) -> list[str]:
         raw = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
         surfaces = [f"<{i}>" if token is None else self._surface(i, token) for i, token in enumerate(raw)]
         return surfaces + [f"<{i}>" for i in range(len(surfaces), self._size)]
@@ -97,7 +102,7 @@ def checkpoint_net(source: Path | str) -> Net:
         except Exception as error:
             raise UsageError(_why(name, local, error)) from error
         tokenizer = None
-        if not local or any((source / file).is_file() for file in VOCABULARIES):
+        if not local or any((Path(name) / file).is_file() for file in VOCABULARIES):
             tokenizer = _tokenizer(transformers, name, safe, config)
     model.eval()
     if getattr(model.config, "use_cache", False):
@@ -171,13 +176,9 @@ def _net(name: str, model: Any, tokenizer: SurfaceTokenizer | None, missing: lis
         tokenizer = None
     if "Classification" in type(model).__name__ and (classes := getattr(model.config, "id2label", None)):
         axes["logits"] = {-1: [str(classes[i]) for i in sorted(classes)]}
-    provenance: dict[str, Any] = {
-        "kind": "checkpoint",
-        "source": name,
-        "class": type(model).__name__,
-        "torch": torch.__version__,
-    }
-    description = f"{type(model).__name__}, {model.num_parameters():,} parameters"
+    kind = type(model).__name__
+    provenance: dict[str, Any] = {"kind": "checkpoint", "source": name, "class": kind, "torch": torch.__version__}
+    description = f"{kind}, {model.num_parameters():,} parameters"
     if missing:
         provenance["missing"] = missing
         description += f"; {len(missing)} tensors are not in the checkpoint and are random, {missing[0]} for one"

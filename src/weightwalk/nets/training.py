@@ -43,7 +43,8 @@ def gallery_net(entry: Entry, *, fresh: bool = False, seed: int | None = None, p
         provenance |= {"seed": history.seed, "recipe": asdict(recipe), "tried": tried, "remembered": remembered}
     module.eval().requires_grad_(True)
     tokenizer = entry.tokenizer() if entry.tokenizer else None
-    expects = replace(expectation(module), batched=entry.batched, sure=True)
+    longest = getattr(getattr(module, "config", None), "n_positions", None)
+    expects = replace(expectation(module), batched=entry.batched, longest=longest, sure=True)
     return Net(entry.name, module, entry.description, expects, _labels(entry), tokenizer, provenance, history)
 
 
