@@ -40,7 +40,14 @@ def decimal(number: object, digits: int = DIGITS) -> Decimal:
     if value == 0:
         return ZERO
     text = np.format_float_scientific(number if isinstance(number, np.generic) else value, unique=True, trim="-")
-    return Context(prec=digits, rounding=ROUND_HALF_UP, traps=[]).create_decimal(text).normalize(EXACT)
+    return significant(Decimal(text), digits)
+
+
+def significant(number: Decimal, digits: int) -> Decimal:
+    """`number` rounded to so many significant digits."""
+    if not number.is_finite() or number == 0:
+        return number
+    return Context(prec=digits, rounding=ROUND_HALF_UP, traps=[]).create_decimal(number).normalize(EXACT)
 
 
 def decimals(array: np.ndarray, digits: int = DIGITS) -> list[Decimal]:
@@ -58,8 +65,21 @@ def rounded(number: Decimal, last: Decimal) -> Decimal:
     """`number` to the place of `last`; not finite ones as they are; no negative zero."""
     if not number.is_finite():
         return number
+    if number == 0:
+        return ZERO
     out = EXACT.quantize(number, last)
     return abs(out) if out == 0 else out
+
+
+def share(number: float, places: int = DIGITS) -> Decimal:
+    """A share between 0 and 1 to a fixed number of decimal places; what would vanish there keeps three digits.
+
+    >>> str(share(1 / 3, 6)), str(share(1.5e-9, 6))
+    ('0.333333', '1.5E-9')
+    """
+    exact = decimal(np.float64(number), 17)
+    out = rounded(exact, Decimal(1).scaleb(-places))
+    return decimal(np.float64(number), 3) if out == 0 and exact != 0 else out
 
 
 def total(numbers: Iterable[Decimal]) -> Decimal:

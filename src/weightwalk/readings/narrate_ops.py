@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
-from weightwalk.readings.narrate_decimals import DIGITS, EXACT, closed, decimal, decimals, product
+from weightwalk.readings.narrate_decimals import DIGITS, EXACT, closed, decimal, decimals, product, share, significant, total
 from weightwalk.readings.narrate_facts import Cell, Line, Sum, Table, Term, Text
 from weightwalk.readings.narrate_names import Names, is_float, numbers, tensors
 from weightwalk.walks.model import Ref, Step, Value
@@ -305,27 +305,34 @@ def softmax(teller: Teller, step: Step) -> list[Line] | None:
 
 
 def shares(
-    teller: Teller, units: list[str], x: np.ndarray, y: np.ndarray, caption: str = "", *, log: bool = False
+    teller: Teller, units: Sequence[str], x: np.ndarray, y: np.ndarray, caption: str = "", *, log: bool = False
 ) -> Table:
     """One softmax as a table: score, e^(score - largest), probability; `y` holds the probabilities (or their logs)."""
-    digits = teller.digits
+    places = min(teller.digits, 9)
     with np.errstate(all="ignore"):
-        scaled = np.exp(x.astype(np.float64) - np.max(x.astype(np.float64)))
-        p = np.exp(y.astype(np.float64)) if log else y
-    order = np.arange(len(x)) if teller.top is None else np.argsort(-np.nan_to_num(x.astype(np.float64)))[: teller.top]
-    best = int(np.argmax(x)) if np.isfinite(x).all() else -1
+        scores = x.astype(np.float64)
+        powers = np.exp(scores - np.max(scores))
+        p = np.exp(y.astype(np.float64)) if log else y.astype(np.float64)
+    order = np.arange(len(x))
+    if teller.top is not None and len(x) > teller.top + 1:
+        order = np.argsort(-np.where(np.isnan(scores), np.inf, scores), kind="stable")[: teller.top]
+    best = int(np.argmax(scores)) if not np.isnan(scores).any() else -1
     rows: list[tuple[Cell, ...]] = [
-        (units[j], decimal(x[j], digits), decimal(scaled[j], digits), *((decimal(y[j], digits),) if log else ()),
-         decimal(p[j], digits), "largest" if j == best else "")
+        (units[j], decimal(x[j], teller.digits), share(powers[j], places),
+         *((decimal(y[j], teller.digits),) if log else ()), share(p[j], places), "largest" if j == best else "")
         for j in order
     ]  # fmt: skip
-    columns = ("unit", "score s", "e^(s-max)", *(("log p",) if log else ()), "probability", "")
+    blank = (None,) * int(log)
     if len(order) < len(x):
         others = np.setdiff1d(np.arange(len(x)), order)
-        blank = (None,) * (len(columns) - 4)
-        rows.append((f"the other {len(others):,}", None, decimal(scaled[others].sum(), digits), *blank,
-                     decimal(np.float64(p[others].astype(np.float64).sum()), digits), ""))  # fmt: skip
-    return Table(columns, tuple(rows), caption)
+        taken = total(row[-2] for row in rows if isinstance(row[-2], Decimal))
+        whole = share(float(p.sum()), places)  # the rest closes the column, so that it adds up as printed
+        rest = EXACT.subtract(whole, taken) if whole.is_finite() and taken.is_finite() else Decimal("NaN")
+        rows.append((f"the other {len(others):,}", None, share(float(powers[others].sum()), places), *blank, rest, ""))
+    if np.isfinite(p).all():
+        powers_shown, shown = (total(row[i] for row in rows if isinstance(row[i], Decimal)) for i in (2, -2))
+        rows.append(("sum", None, powers_shown, *blank, shown, ""))
+    return Table(("unit", "score s", "e^(s-max)", *(("log p",) * int(log)), "probability", ""), tuple(rows), caption)
 
 
 def layer_norm(teller: Teller, step: Step) -> list[Line] | None:
@@ -382,7 +389,7 @@ def squared_error(teller: Teller, step: Step) -> list[Line] | None:
     for i in range(len(a) if teller.top is None else min(len(a), teller.top)):
         x, y = decimal(a[i], teller.digits), decimal(b[i], teller.digits)
         d = EXACT.subtract(x, y)
-        square = decimal(float(product((d, d))), teller.digits)
+        square = significant(product((d, d)), teller.digits)
         rows.append((teller.names.unit(teller.names.source(value), i), x, y, d.normalize(EXACT) if d else d, square))
     result = decimal(out.numpy().reshape(-1)[0], teller.digits)
     mean = {0: "", 2: "sum of the squares = "}.get(step.args[2] if len(step.args) > 2 else 1, "mean of the squares = ")  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Facts to what a person sees: terminal, JSON, HTML, figures. Computes nothing."""

@@ -1,0 +1,76 @@
+"""Facts to the terminal: colours where there are eyes for them, plain text of a stable width where it is piped."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 100  # of piped text, and at most of a wide terminal's lines for reading
+WIDEST = 120
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A console on `file` (standard output): the terminal's own width up to 120, and 100 where it is no terminal."""
+    out = file if file is not None else sys.stdout
+    columns = os.environ.get("COLUMNS", "")
+    made = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    wish = int(columns) if columns.isdigit() and int(columns) > 0 else (made.width if made.is_terminal else WIDTH)
+    made.width = max(40, min(wish, WIDEST))
+    return made
+
+
+def lines(facts: Any, width: int = WIDTH) -> Iterator[Text]:
+    """`facts` (a story, a report, an account, a comparison ...) as styled lines."""
+    kind = type(facts).__name__
+    if kind not in _KINDS:
+        raise TypeError(f"nothing is known about showing a {kind}")
+    yield from _room(kind)(facts, width)
+
+
+def show(facts: Any, to: Console | None = None) -> None:
+    """Print `facts`."""
+    target = console() if to is None else to
+    put(lines(facts, target.width), target)
+
+
+def put(texts: Iterable[Text], to: Console) -> None:
+    """Print lines as they are, without wrapping them again."""
+    for line in texts:
+        to.print(line, soft_wrap=True)
+
+
+def plain(facts: Any, width: int = WIDTH) -> str:
+    """`facts` as plain text."""
+    return "\n".join(line.plain for line in lines(facts, width))
+
+
+def styled(facts: Any, width: int = WIDTH) -> str:
+    """`facts` as text with terminal colours."""
+    file = io.StringIO()
+    made = Console(file=file, force_terminal=True, color_system="truecolor", width=width, highlight=False)
+    put(lines(facts, width), made)
+    return file.getvalue()
+
+
+# Class name of the facts -> where the lines are made. Looked up by name, so that no reading is imported to be shown.
+_KINDS: dict[str, tuple[str, str]] = {
+    "Story": ("weightwalk.show.stories", "story_lines"),
+    "Report": ("weightwalk.show.reports", "report_lines"),
+    "Account": ("weightwalk.show.accounts", "account_lines"),
+    "Comparison": ("weightwalk.show.comparisons", "comparison_lines"),
+    "Walk": ("weightwalk.show.summaries", "walk_lines"),
+    "NetList": ("weightwalk.show.summaries", "net_lines"),
+}
+
+
+def _room(kind: str) -> Callable[[Any, int], Iterator[Text]]:
+    from importlib import import_module
+
+    module, name = _KINDS[kind]
+    return getattr(import_module(module), name)
