@@ -55,7 +55,7 @@ class Residual(nn.Module):
 
 @room("cnn")
 def resnet() -> Net:
-    """torchvision's basic block: in-place ReLU and an in-place sum."""
+    """The block of torchvision: in-place ReLU and an in-place sum."""
     stem = [nn.Conv2d(3, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
     body = [Residual(4, 4, 1), Residual(4, 8, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
     return Net(nn.Sequential(*stem, *body).eval(), (torch.randn(1, 3, 12, 12),), loss=lambda y: y.logsumexp(-1).sum())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ CASES = room = Room()
 
 def mlp(*sizes: int, act: type[nn.Module] = nn.ReLU, **kwargs: object) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         layers += [nn.Linear(a, b)] + ([act(**kwargs)] if i < len(sizes) - 2 else [])
     return nn.Sequential(*layers)
 
