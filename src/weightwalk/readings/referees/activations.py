@@ -10,7 +10,7 @@ import numpy as np
 from weightwalk.readings.referees import functions as f
 from weightwalk.readings.referees.base import Context, Expected, rule
 from weightwalk.readings.referees.losses import log_sigmoid_of
-from weightwalk.readings.referees.rounded import FUNCTION, Rounded
+from weightwalk.readings.referees.rounded import FUNCTION, UNIT, Rounded
 
 _SQRT_HALF = math.sqrt(0.5)
 _GELU_SCALE = math.sqrt(2.0 / math.pi)
@@ -160,6 +160,7 @@ def silu_backward(c: Context, grad_output: Any, self: Any) -> Any:
 @rule("tanh_backward.default")
 def tanh_backward(c: Context, grad_output: Any, output: Any) -> Any:
     """``g (1 - y^2)``."""
+    c.stepwise()
     y = c.take(output)
     return c.take(grad_output) * (1.0 - y * y)
 
@@ -167,6 +168,7 @@ def tanh_backward(c: Context, grad_output: Any, output: Any) -> Any:
 @rule("sigmoid_backward.default")
 def sigmoid_backward(c: Context, grad_output: Any, output: Any) -> Any:
     """``g (1 - y) y``."""
+    c.stepwise()
     y = c.take(output)
     return c.take(grad_output) * ((1.0 - y) * y)
 
@@ -181,6 +183,7 @@ def glu(c: Context, self: Any, dim: int = -1) -> Any:
 @rule("glu_backward.default")
 def glu_backward(c: Context, grad_output: Any, self: Any, dim: int) -> Any:
     """``g s`` for the first half, ``g a s (1 - s)`` for the second."""
+    c.stepwise()
     a, b = (c.take(half) for half in np.split(self, 2, axis=dim))
     g, s = c.take(grad_output), f.sigmoid(b)
     first, second = g * s, (1.0 - s) * s * g * a
@@ -279,8 +282,10 @@ def hardsigmoid(c: Context, self: Any) -> Any:
 
 @rule("hardsigmoid_backward.default")
 def hardsigmoid_backward(c: Context, grad_output: Any, self: Any) -> Any:
-    g = c.take(grad_output)
-    return f.where((self > -3) & (self < 3), g * c.take(1.0 / 6.0), c.const(0.0))
+    """``g / 6`` between -3 and 3. The kernel's 1/6 is a float32 constant, in float64 too: its error is allowed."""
+    g, sixth = c.take(grad_output), c.take(1.0 / 6.0)
+    sixth = sixth.plus(UNIT["float32"] / 6.0) if c.bounds else sixth
+    return f.where((self > -3) & (self < 3), g * sixth, c.const(0.0))
 
 
 @rule("hardshrink.default")

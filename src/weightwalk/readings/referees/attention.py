@@ -8,13 +8,15 @@ al. 2022): one more exp and product per block in the error of p. In half types p
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from weightwalk.readings.referees import functions as f
 from weightwalk.readings.referees.base import Context, Expected, rule
-from weightwalk.readings.referees.rounded import FUNCTION, Rounded
+from weightwalk.readings.referees.rounded import FAST_FUNCTION, FAST_HALF, Rounded
 from weightwalk.readings.referees.softmax import shifted, softmax_of
 
 _KEYS_PER_BLOCK = 16
@@ -58,26 +60,39 @@ def flash_attention(
     c: Context, query: Any, key: Any, value: Any, dropout_p: float = 0.0, is_causal: bool = False,
     attn_mask: Any = None, scale: Any = None,
 ) -> Any:  # fmt: skip
-    """Output and logsumexp; a row that may attend to nothing gives zeros (and a logsumexp that is not judged)."""
+    """Output and logsumexp. A row that may attend to nothing gives zeros, and a logsumexp that is not judged.
+
+    The kernel gives zeros for a row with a NaN among its scores as well, which hides it: not judged either.
+    """
     if dropout_p:
         return None
     q, k, v = (c.take(_heads(x, query.shape[1])) for x in (query, key, value))
     s = _scores(c, q, k, attn_mask, is_causal, scale)
     m = np.max(s.v, axis=-1, keepdims=True, initial=-np.inf)
-    empty = np.isneginf(m)
-    p = f.exp(shifted(s, Rounded(np.where(empty, 0.0, m), None, c)))
+    lost = np.isnan(m)
+    empty = np.isneginf(m) | lost
+    p = f.exp(shifted(s, Rounded(np.where(empty, 0.0, m), None, c)), FAST_FUNCTION)
     if c.bounds and p.e is not None:
+        p.e = p.e + (FAST_HALF * p.v if c.half else 0.0)
         # Rescaling per block; and the kernel's maximum is one of its own rounded scores, not this one.
         blocks = p.shape[-1] // _KEYS_PER_BLOCK
         top = np.max(np.where(np.isneginf(s.v), 0.0, s.error), axis=-1, keepdims=True, initial=0.0)
-        p.e = p.e + p.v * (np.expm1(np.minimum(top, 700.0)) + blocks * (FUNCTION + 2.0) * c.u)
+        p.e = p.e + p.v * (np.expm1(np.minimum(top, 700.0)) + blocks * (FAST_FUNCTION + 2.0) * c.u)
     total = p.sum(-1, True)
     out = (_in_half(c, p) @ v) / total
-    out = f.where(empty, c.const(0.0), out)
-    lse = (f.log(total) + Rounded(m, None, c)).reshape(query.shape[:-1])
+    out = f.where(empty, Rounded(np.zeros(()), np.where(lost, np.inf, 0.0) if lost.any() else None, c), out)
+    lse = (f.log(total) + Rounded(np.where(empty, 0.0, m), None, c)).reshape(query.shape[:-1])
     if c.bounds and lse.e is not None:
+        lse.v = np.where(empty[..., 0], 0.0, lse.v)
         lse.e = np.where(empty[..., 0], np.inf, lse.e + 2 * c.u * np.abs(m[..., 0]))
-    return [out, lse]
+    if not lost.any():
+        return [out, lse]
+    return [replace(c.done(y, i), accept=partial(_hidden, lost)) for i, y in enumerate((out, lse))]
+
+
+def _hidden(lost: np.ndarray, recorded: np.ndarray) -> np.ndarray:
+    """Whether a recorded NaN stands in a row that holds one."""
+    return np.isnan(recorded) & (lost if recorded.ndim == lost.ndim else lost[..., 0])
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu_backward.default")
@@ -93,7 +108,9 @@ def flash_attention_backward(
     q, k, v = c.take(query), c.take(_heads(key, heads)), c.take(_heads(value, heads))
     do, o = c.take(grad_out), c.take(out)
     s = _scores(c, q, k, attn_mask, is_causal, scale)
-    p = f.exp(shifted(s, c.take(logsumexp)[..., None]))
+    p = f.exp(shifted(s, c.take(logsumexp)[..., None]), FAST_FUNCTION)
+    if c.half and c.bounds:
+        p = p.plus(FAST_HALF * p.v)
     delta = (do * o).sum(-1, True)
     dp = do @ _swap(v)
     ds = p * (dp - delta) * c.const(1.0 / math.sqrt(q.shape[-1]) if scale is None else scale)
@@ -161,8 +178,9 @@ def native_multi_head_attention(
     mask_type: Any = None,
 ) -> Any:  # fmt: skip
     """``nn.MultiheadAttention``'s fast path, for self-attention without a mask."""
-    if mask is not None or c.half or not (np.array_equal(query, key) and np.array_equal(query, value)):
+    if mask is not None or not (np.array_equal(query, key) and np.array_equal(query, value)):
         return None
+    c.stepwise()
     y, w = self_attention(c, c.take(query), num_head, qkv_weight, qkv_bias, proj_weight, proj_bias, None)
     if not need_weights:
         return [y, Expected(np.zeros(0), None, "empty")]
@@ -180,8 +198,9 @@ def transformer_encoder_layer(
     from weightwalk.readings.referees.norms import normalised
     from weightwalk.readings.referees.reductions import moments
 
-    if c.half or src.ndim != 3:
+    if src.ndim != 3:
         return None
+    c.stepwise()
     barred = _encoder_mask(mask, mask_type)
 
     def norm(x: Rounded, weight: Any, bias: Any) -> Rounded:

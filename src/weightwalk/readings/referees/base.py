@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -51,13 +52,14 @@ class Context(Arithmetic):
     """What a rule is told besides the op's arguments: the output dtypes, and the arithmetic that they imply.
 
     Half types are computed in float32 and rounded once at the end (PyTorch's ``opmath``); everything else in the
-    output's own dtype. An op without a rounded output (a comparison, an argmax) computes in that of its inputs.
+    output's own dtype. `loose` lets NaN stand for infinity and the reverse. An op without a rounded output (a comparison, an argmax) computes in that of its inputs.
     """
 
     def __init__(self, dtypes: Sequence[str], inputs: Sequence[np.dtype], bounds: bool) -> None:
         self.dtypes = [dtype_of(name) for name in dtypes]
         floats = [d for d in self.dtypes if is_float(d)] or [d for d in inputs if is_float(d)]
         super().__init__(floats[0] if floats else np.dtype("float64"), bounds)
+        self.loose = False
 
     def exact(self, index: int = 0) -> bool:
         """Whether output `index` holds integers or truth values, which are not rounded."""
@@ -68,7 +70,8 @@ class Context(Arithmetic):
         dtype = self.dtypes[index]
         if number.e is None and not self.bounds:
             return Expected(number.v, 0.0)
-        return Expected(number.v, self.stored(number, dtype))
+        accept = partial(_both_lost, number.v) if self.loose else None
+        return Expected(number.v, self.stored(number, dtype), accept=accept)
 
     def same(self, array: np.ndarray, index: int = 0) -> Expected:
         """Numbers that are only moved, counted or compared: they must be the very same.
@@ -83,6 +86,11 @@ class Context(Arithmetic):
             v = array.astype(np.complex128 if array.dtype.kind == "c" else self.wide)
             return self.done(Rounded(v, None, self), index)
         return Expected(array.astype(dtype), 0.0)
+
+
+def _both_lost(value: np.ndarray, recorded: np.ndarray) -> np.ndarray:
+    """Where an infinite input left no number: NaN or infinity, as the algorithm has it."""
+    return np.isnan(value) & ~np.isfinite(recorded)
 
 
 Rule = Callable[..., "Expected | Rounded | np.ndarray | list[Any] | tuple[Any, ...] | None"]

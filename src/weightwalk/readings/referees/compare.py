@@ -95,7 +95,7 @@ def _judge_near(recorded: np.ndarray, expected: Expected) -> Judgement:
         worst = float(np.nanmax(deviation)) if not np.isnan(deviation).all() else 0.0
         return Judgement(True, 0.0, deviation=worst, bounded=False)
     right = deviation <= bound
-    if right.all():
+    if right.all() and np.isfinite(bound).all():
         return _measured(deviation, bound)
     wide = recorded.astype(value.dtype)
     right |= np.isnan(wide) & np.isnan(value)
@@ -103,6 +103,8 @@ def _judge_near(recorded: np.ndarray, expected: Expected) -> Judgement:
     # A bound that is not a number is no bound; what is finite there has not been proven.
     unproven = ~np.isfinite(bound) & np.isfinite(value) & np.isfinite(wide)
     right |= unproven
+    if expected.accept is not None:
+        right |= expected.accept(recorded)
     if right.all():
         ordinary = np.isfinite(deviation) & np.isfinite(bound)
         measured = _measured(np.where(ordinary, deviation, 0.0), np.where(ordinary, bound, 1.0))
@@ -133,8 +135,7 @@ def _measured(deviation: np.ndarray, bound: np.ndarray | float) -> Judgement:
     share = np.where(deviation == 0, 0.0, deviation / bound)
     flat = int(np.argmax(share))
     place = tuple(int(i) for i in np.unravel_index(flat, share.shape))
-    unbounded = not np.isfinite(bound).all()
-    return Judgement(True, float(share[place]), place, float(deviation[place]), bounded=not unbounded)
+    return Judgement(True, float(share[place]), place, float(deviation[place]))
 
 
 def _refused(

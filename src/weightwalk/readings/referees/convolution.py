@@ -82,12 +82,16 @@ def weight_gradient(x: np.ndarray, y: np.ndarray, g: Geometry, shape: tuple[int,
     return dw
 
 
-def _bounded(c: Context, function: Any, a: np.ndarray, b: np.ndarray, n: int) -> Rounded:
-    """A bilinear `function` of `a` and `b` whose outputs sum n products."""
+def _bounded(c: Context, function: Any, a: np.ndarray, b: np.ndarray, n: int, parts: int) -> Rounded:
+    """A bilinear `function` of `a` and `b` whose outputs sum n products, stored `parts` times on the way.
+
+    Half types round at each store: once per tap in col2im, once per sample in a weight gradient.
+    """
     v = function(a, b)
     if not c.bounds:
         return Rounded(v, None, c)
-    return Rounded(v, c.gamma(n + 1) * function(np.abs(a), np.abs(b)) + n * c.tiny, c)
+    unit = c.gamma(n + 1) + (parts * c.half_unit if c.half else 0.0)
+    return Rounded(v, unit * function(np.abs(a), np.abs(b)) + n * c.tiny, c)
 
 
 def _wide(x: np.ndarray) -> np.ndarray:
@@ -118,10 +122,10 @@ def convolution(
             for s, st, p, d, k, e in zip(x.shape[2:], g.stride, g.padding, g.dilation, g.kernel, extra, strict=True)
         )
         n = weight.shape[0] // groups * int(np.prod(g.kernel))
-        y = _bounded(c, lambda a, b: spread(a, b, g, size), x, w, n)
+        y = _bounded(c, lambda a, b: spread(a, b, g, size), x, w, n, int(np.prod(g.kernel)))
     else:
         out = _out_sizes(x, g)
-        y = _bounded(c, lambda a, b: correlate(a, b, g, out), x, w, int(np.prod(weight.shape[1:])))
+        y = _bounded(c, lambda a, b: correlate(a, b, g, out), x, w, int(np.prod(weight.shape[1:])), 1)
     if bias is not None:
         b = c.take(bias.reshape(1, -1, *(1,) * len(g.kernel)))
         y = y + b
@@ -144,13 +148,13 @@ def convolution_backward(
     if output_mask[0]:
         if transposed:
             n, out = weight.shape[1] * taps, x.shape[2:]
-            dx = _bounded(c, lambda a, b: correlate(a, b, g, out), dy, w, n)
+            dx = _bounded(c, lambda a, b: correlate(a, b, g, out), dy, w, n, 1)
         else:
             n = weight.shape[0] // groups * taps
-            dx = _bounded(c, lambda a, b: spread(a, b, g, x.shape[2:]), dy, w, n)
+            dx = _bounded(c, lambda a, b: spread(a, b, g, x.shape[2:]), dy, w, n, taps)
     if output_mask[1]:
         big, small = (dy, x) if transposed else (x, dy)
-        dw = _bounded(c, lambda a, b: weight_gradient(a, b, g, weight.shape), big, small, places)
+        dw = _bounded(c, lambda a, b: weight_gradient(a, b, g, weight.shape), big, small, places, x.shape[0])
     if output_mask[2]:
         db = c.take(grad_output).sum((0, *range(2, dy.ndim)))
     return [dx, dw, db]

@@ -22,10 +22,10 @@ def _kernel(x: Rounded, v: np.ndarray, passed: np.ndarray | float | None, scale:
     return Rounded(v, e if passed is None else e + passed, x.a)
 
 
-def exp(x: Rounded) -> Rounded:
+def exp(x: Rounded, scale: float = FUNCTION) -> Rounded:
     """``e^x``; an error e in x is the factor ``e^e``."""
     v = np.exp(x.v)
-    return _kernel(x, v, None if x.e is None else v * np.expm1(np.minimum(x.e, 700.0)))
+    return _kernel(x, v, None if x.e is None else v * np.expm1(np.minimum(x.e, 700.0)), scale)
 
 
 def expm1(x: Rounded) -> Rounded:

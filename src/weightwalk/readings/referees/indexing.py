@@ -194,6 +194,7 @@ def embedding_bag(
     """Sum (mode 0) or mean (mode 1) of the rows of each bag; the index outputs are bookkeeping, left unjudged."""
     if mode == 2 or padding_idx != -1:
         return None
+    c.stepwise()
     ends = [*offsets[1:], len(indices)] if not include_last_offset else list(offsets[1:])
     rows = c.take(weight)[indices]
     if per_sample_weights is not None:

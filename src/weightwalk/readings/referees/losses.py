@@ -113,6 +113,7 @@ def binary_cross_entropy_backward(
     c: Context, grad_output: Any, self: Any, target: Any, weight: Any = None, reduction: int = MEAN
 ) -> Any:
     """``g (x - t) / max((1 - x) x, 1e-12)``, over n for a mean."""
+    c.stepwise()
     x, t = c.take(self), c.take(target)
     below = ((1.0 - x) * x).clip(1e-12, None)
     out = c.take(grad_output) * (x - t) / below
@@ -144,6 +145,7 @@ def log_sigmoid_of(x: Rounded) -> Rounded:
 @rule("soft_margin_loss.default")
 def soft_margin_loss(c: Context, self: Any, target: Any, reduction: int = MEAN) -> Any:
     """``log(1 + exp(-t x))``, through exp and log1p."""
+    c.stepwise()
     z = f.exp(-(c.take(self) * c.take(target)))
     terms = f.log1p(z)
     return reduced(terms, reduction)
@@ -152,6 +154,7 @@ def soft_margin_loss(c: Context, self: Any, target: Any, reduction: int = MEAN) 
 @rule("soft_margin_loss_backward.default")
 def soft_margin_loss_backward(c: Context, grad_output: Any, self: Any, target: Any, reduction: int) -> Any:
     """``-t g z / (1 + z)`` with ``z = exp(-t x)``, over n for a mean."""
+    c.stepwise()
     t = c.take(target)
     z = f.exp(-(c.take(self) * t))
     return -t * z * c.take(grad_output) / ((z + 1.0) * share(c, self, reduction))

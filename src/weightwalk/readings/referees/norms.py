@@ -15,7 +15,16 @@ import numpy as np
 from weightwalk.readings.referees import functions as f
 from weightwalk.readings.referees.base import Context, rule
 from weightwalk.readings.referees.reductions import moments
-from weightwalk.readings.referees.rounded import Rounded
+from weightwalk.readings.referees.rounded import SMALLEST, Rounded
+
+
+def _lost(c: Context, x: Rounded, axis: tuple[int, ...]) -> Rounded:
+    """`x` with NaN for all numbers of a group that holds an infinity: what becomes of those depends on the algorithm."""
+    finite = np.isfinite(x.v).all(axis=axis, keepdims=True)
+    if finite.all():
+        return x
+    c.loose = True
+    return Rounded(np.where(finite, x.v, np.nan), x.e, c)
 
 
 def normalised(x: Rounded, m: Rounded, r: Rounded, weight: Rounded | None, bias: Rounded | None) -> Rounded:
@@ -49,6 +58,7 @@ def layer_norm(c: Context, input: Any, normalized_shape: Any, weight: Any, bias:
     """``(x - mean) / sqrt(var + eps) w + b`` over the last axes; also the mean and the reciprocal deviation."""
     axis = tuple(range(input.ndim - len(normalized_shape), input.ndim))
     x = c.take(input)
+    x = _lost(c, x, axis)
     m, v = moments(x, axis)
     r = f.rsqrt(v + c.take(eps))
     return [normalised(x, m, r, _optional(c, weight), _optional(c, bias)), m, r]
@@ -78,9 +88,20 @@ def layer_norm_backward(
     x, dy, m, r = c.take(input), c.take(grad_out), c.take(mean), c.take(rstd)
     g = dy if weight is None else dy * c.take(weight)
     dx = _input_gradient(x, g, m, r, axis) if output_mask[0] else None
-    dw = (dy * _xhat(x, m, r)).sum(rows) if output_mask[1] else None
-    db = dy.sum(rows) if output_mask[2] else None
+    dw = _summed(dy * _xhat(x, m, r), rows) if output_mask[1] else None
+    db = _summed(dy, rows) if output_mask[2] else None
     return [dx, dw, db]
+
+
+def _summed(terms: Rounded, axis: tuple[int, ...]) -> Rounded:
+    """Sum over rows; kernels of half types add row by row into a half-type buffer."""
+    c = terms.a
+    total = terms.sum(axis)
+    if not (c.half and c.bounds):
+        return total
+    n = terms.v.size // max(total.v.size, 1)
+    e = (n + 2) * (c.half_unit * np.sum(np.abs(terms.v), axis=axis) + SMALLEST[c.dtype.name])
+    return total.plus(e)
 
 
 def _xhat(x: Rounded, m: Rounded, r: Rounded) -> Rounded:
@@ -140,9 +161,13 @@ def batch_norm(
         m, v = c.take(running_mean.reshape(shape)), c.take(running_var.reshape(shape))
         y = normalised(x, m, f.rsqrt(v + c.take(eps)), w, b)
         return [y, np.zeros(0), np.zeros(0), running_mean, running_var][: len(c.dtypes)]
+    x = _lost(c, x, axis)
     m, v = moments(x, axis)
     v = textbook(x, v, axis)
     r = f.rsqrt(v + c.take(eps))
+    if c.half and c.bounds:
+        # Kernels normalise with the moments that they saved, rounded.
+        m, r = m.plus(c.half_unit * np.abs(m.v)), r.plus(c.half_unit * np.abs(r.v))
     saved = [m.reshape(-1), r.reshape(-1)]
     if len(c.dtypes) > 3 and running_mean is not None:
         n = input.size // max(input.shape[1], 1)
@@ -196,6 +221,7 @@ def group_norm(
 ) -> Any:
     """Layer norm over each group of channels of each sample, with a weight and bias per channel."""
     x = c.take(input.reshape(N, group, -1))
+    x = _lost(c, x, (2,))
     m, v = moments(x, (2,))
     r = f.rsqrt(textbook(x, v, (2,)) + c.take(eps))
     shape = (N, group, C // group, HxW)

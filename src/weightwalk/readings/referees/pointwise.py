@@ -21,6 +21,8 @@ def whole(c: Context, x: Any) -> np.ndarray:
 def add(c: Context, self: Any, other: Any, alpha: Any = 1) -> Any:
     if c.exact():
         return whole(c, self) + whole(c, other) * whole(c, alpha)
+    if alpha != 1:
+        c.stepwise()
     b = c.take(other)
     return c.take(self) + (b if alpha == 1 else b * alpha)
 
@@ -29,6 +31,8 @@ def add(c: Context, self: Any, other: Any, alpha: Any = 1) -> Any:
 def sub(c: Context, self: Any, other: Any, alpha: Any = 1) -> Any:
     if c.exact():
         return whole(c, self) - whole(c, other) * whole(c, alpha)
+    if alpha != 1:
+        c.stepwise()
     b = c.take(other)
     return c.take(self) - (b if alpha == 1 else b * alpha)
 
@@ -37,6 +41,8 @@ def sub(c: Context, self: Any, other: Any, alpha: Any = 1) -> Any:
 def rsub(c: Context, self: Any, other: Any, alpha: Any = 1) -> Any:
     if c.exact():
         return whole(c, other) - whole(c, self) * whole(c, alpha)
+    if alpha != 1:
+        c.stepwise()
     a = c.take(self)
     return c.take(other) - (a if alpha == 1 else a * alpha)
 
@@ -124,6 +130,7 @@ def rounded(c: Context, self: Any) -> Any:
 def power_scalar(c: Context, self: Any, exponent: Any) -> Any:
     if c.exact():
         return whole(c, self) ** whole(c, exponent)
+    c.stepwise()
     x, p = c.take(self), exponent
     if isinstance(p, complex):
         return None
@@ -169,12 +176,14 @@ for _name, _function in {
 
 @rule("addcmul.default", "_foreach_addcmul.each")
 def addcmul(c: Context, self: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
+    c.stepwise()
     product = c.take(tensor1) * c.take(tensor2)
     return c.take(self) + (product if value == 1 else product * value)
 
 
 @rule("addcdiv.default", "_foreach_addcdiv.each")
 def addcdiv(c: Context, self: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
+    c.stepwise()
     a = c.take(tensor1)
     return c.take(self) + (a if value == 1 else a * value) / c.take(tensor2)
 
@@ -182,6 +191,7 @@ def addcdiv(c: Context, self: Any, tensor1: Any, tensor2: Any, value: Any = 1) -
 @rule("lerp.Scalar", "lerp.Tensor", "_foreach_lerp.each")
 def lerp(c: Context, self: Any, end: Any, weight: Any) -> Any:
     """``a + w (b - a)``, which PyTorch writes from the nearer end: ``b - (1 - w)(b - a)`` for ``w >= 1/2``."""
+    c.stepwise()
     a, b, w = c.take(self), c.take(end), c.take(weight)
     step = b - a
     near = a + w * step
@@ -299,6 +309,7 @@ def clamp(c: Context, self: Any, min: Any = None, max: Any = None) -> Any:
 @rule("xlogy.Tensor")
 def xlogy(c: Context, self: Any, other: Any) -> Any:
     """``x log y``, 0 where x is 0 and y is a number."""
+    c.stepwise()
     x, y = c.take(self), c.take(other)
     product = x * f.log(y)
     zero = (x.v == 0) & ~np.isnan(y.v)

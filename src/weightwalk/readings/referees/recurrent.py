@@ -29,9 +29,10 @@ def mkldnn_rnn_layer(
     batch_first: bool, train: bool,
 ) -> Any:  # fmt: skip
     """One LSTM layer in one direction over ``[time, batch, features]``: outputs, last h, last c, private workspace."""
-    if mode != _LSTM or batch_sizes or num_layers != 1 or bidirectional or c.half:
+    if mode != _LSTM or batch_sizes:
         return None
-    x = input.swapaxes(0, 1) if batch_first else input
+    c.stepwise()
+    x = input
     h, cell = c.take(hx_.reshape(hx_.shape[-2:])), c.take(cx_.reshape(cx_.shape[-2:]))
     w_x, w_h = c.take(weight0).map(np.transpose), c.take(weight1).map(np.transpose)
     bias = c.take(weight2) + c.take(weight3) if has_biases else c.const(0.0)
@@ -41,7 +42,6 @@ def mkldnn_rnn_layer(
         h, cell, _ = lstm_gates(gates, cell)
         outs[t] = h
     y = Rounded(np.stack([o.v for o in outs]), np.stack([o.error for o in outs]) if c.bounds else None, c)
-    y = y.map(lambda a: a.swapaxes(0, 1)) if batch_first else y
     private = [Expected(np.zeros(0), None, "oneDNN's private workspace") for _ in c.dtypes[3:]]
     return [y, h.reshape(hx_.shape), cell.reshape(cx_.shape), *private]
 
@@ -51,6 +51,7 @@ def fused_lstm_cell(
     c: Context, input_gates: Any, hidden_gates: Any, cx: Any, input_bias: Any = None, hidden_bias: Any = None
 ) -> Any:
     """One LSTM step from the two products: h, c and the gates after their activations."""
+    c.stepwise()
     gates = c.take(input_gates) + c.take(hidden_gates)
     for bias in (input_bias, hidden_bias):
         gates = gates if bias is None else gates + c.take(bias)

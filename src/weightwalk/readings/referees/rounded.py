@@ -49,6 +49,13 @@ FUNCTION = 8.0
 """Error of one exp, log, sin, tanh, pow ... in units of u: 4 ulp. SLEEF's ``u10`` kernels promise 1 ulp, its ``u35``
 3.5 (sin and cos), MKL's VML below 1, PyTorch's own ``exp_u20`` 2 ulp; NumPy's are below 1 in float64."""
 
+FAST_FUNCTION = 40.0
+"""The same for the ``exp_u20`` of PyTorch's softmax and flash-attention kernels, documented as 20 ulp."""
+
+FAST_HALF = 1.1e-4
+"""Relative error of ``fexp_u20``, the exp of the half-type flash kernels: a cubic for the mantissa (Malossi et al. 2015),
+whose greatest error over one octave, computed from its four coefficients, is 1.0701e-4."""
+
 ERF_ABSOLUTE = {2.0**-24: 2.0**-21, 2.0**-53: 2.0**-49}
 """Absolute error of erf: PyTorch's AVX kernels used formula 7.1.26 of Abramowitz and Stegun in float32 (1.5e-7, plus a
 few roundings of quantities up to 1), and this package's own float64 erf is good to 4e-16."""
@@ -248,6 +255,15 @@ class Arithmetic:
             near = v.astype(self.dtype).astype(np.float64)
         off = abs(near - v)
         return off if off > 0 and np.isfinite(off) else None
+
+    def stepwise(self) -> None:
+        """From here on round every operation into the output's own type.
+
+        Some kernels of half types do so, or round parts of their work. A bound for it holds for float32 work as well.
+        """
+        self.u = self.half_unit + UNIT["float64"]
+        self.smallest = SMALLEST[self.dtype.name]
+        self.tiny = TINY.get(self.dtype.name, self.smallest * 2.0**12)
 
     def const(self, v: Any) -> Rounded:
         """A number that is exact by definition (a count, a power of two, a float64 hyperparameter)."""

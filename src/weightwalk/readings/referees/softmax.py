@@ -8,13 +8,13 @@ import numpy as np
 
 from weightwalk.readings.referees import functions as f
 from weightwalk.readings.referees.base import Context, rule
-from weightwalk.readings.referees.rounded import Rounded
+from weightwalk.readings.referees.rounded import FAST_FUNCTION, Rounded
 
 
 def softmax_of(x: Rounded, dim: int) -> Rounded:
     """``exp(x - m) / sum exp(x - m)`` with m the row's maximum: a shift, an exp, a sum, a quotient."""
     m = Rounded(np.max(x.v, axis=dim, keepdims=True, initial=-np.inf), None, x.a)
-    p = f.exp(shifted(x, m))
+    p = f.exp(shifted(x, m), FAST_FUNCTION)
     return p / p.sum(dim, True)
 
 
@@ -47,7 +47,10 @@ def log_softmax(c: Context, self: Any, dim: int, half_to_float: Any = False) -> 
     x = c.take(self)
     m = Rounded(np.max(x.v, axis=dim, keepdims=True, initial=-np.inf), None, c)
     t = shifted(x, m)
-    log_sum = f.log(f.exp(t).sum(dim, True))
+    log_sum = f.log(f.exp(t, FAST_FUNCTION).sum(dim, True))
+    if c.half and c.bounds:
+        # Stored as a half type between the two passes.
+        log_sum = log_sum.plus(c.half_unit * np.abs(log_sum.v))
     y = t - log_sum
     if c.bounds:
         y = y.plus(c.u * (np.abs(m.v) + np.abs(log_sum.v)))
