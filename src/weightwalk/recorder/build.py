@@ -60,6 +60,7 @@ class Builder:
         self.escapes: list[tuple[int, Any, Any]] = []
         self.externals: list[int] = []
         self.keys: dict[int, Key] = {}
+        self.resolved: dict[Any, Key] = {}
         self.uncounted: dict[int, int] = {}  # storage -> writes that torch's own counter does not know, less its extra
 
     # Values --------------------------------------------------------------------------------------------------------
@@ -69,8 +70,22 @@ class Builder:
             return tensor
         key = self.keys.get(id(tensor))  # the tape keeps every tensor alive, so ids are unique
         if key is None:
-            key = self.keys[id(tensor)] = key_of(tensor)
+            key = key_of(tensor)
+            if key.storage < 0 and (tensor.is_neg() or tensor.is_conj()):
+                key = self._resolved(tensor)
+            self.keys[id(tensor)] = key
         return key
+
+    def _resolved(self, tensor: torch.Tensor) -> Key:
+        """The identity of a conjugated or negated view: that of a copy with the numbers that it stands for."""
+        base = tensor._conj() if tensor.is_conj() else tensor
+        base = base._neg_view() if base.is_neg() else base
+        place = (*key_of(base), tensor.is_conj(), tensor.is_neg())
+        if place not in self.resolved:
+            plain = tensor.resolve_conj().resolve_neg()
+            self.resolved[place] = key_of(plain)
+            self._hold(key_of(plain), plain)
+        return self.resolved[place]
 
     def _hold(self, key: Key, tensor: torch.Tensor | Key) -> int:
         number = self.numbers.get(key.storage)
@@ -380,7 +395,7 @@ class Builder:
                         self.given[f"{name}.{part}"] = self.read(tensor)
 
     def _guard(self) -> None:
-        """Remember the write counters, so that a later change outside is noticed; count writes that no step explains."""
+        """Remember the write counters, to notice later changes outside; count writes that no step explains."""
         for address, number in self.numbers.items():
             held = self.store.held[number]
             if held.tensor is None:
@@ -388,7 +403,7 @@ class Builder:
             held.counter = counter_of(held.tensor)
             start = self.start_counters.get(address)
             version = self.store.buffers[self.current[address].index][1] - self.uncounted.get(address, 0)
-            if start is not None and held.counter is not None and held.counter - start != version:
+            if start is not None and held.counter is not None and held.counter - start > version:
                 held.hidden_write = True
                 self.unexplained += 1
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-_BY_TORCH = (
-    "_fused_rms_norm _log_softmax _log_softmax_backward_data _native_batch_norm_legit _native_batch_norm_legit_no_training "
-    "_safe_softmax _softmax _softmax_backward_data addcdiv addcmul elu gelu gelu_backward hardswish huber_loss "
-    "l1_loss leaky_relu mish mse_loss mse_loss_backward native_batch_norm native_group_norm native_group_norm_backward "
-    "native_layer_norm native_layer_norm_backward nll_loss2d_forward nll_loss_backward nll_loss_forward silu "
-    "silu_backward smooth_l1_loss softplus"
-)
+_BY_TORCH = """
+    _fused_rms_norm _log_softmax _log_softmax_backward_data _native_batch_norm_legit
+    _native_batch_norm_legit_no_training _safe_softmax _softmax _softmax_backward_data addcdiv addcmul elu gelu
+    gelu_backward hardswish huber_loss l1_loss leaky_relu mish mse_loss mse_loss_backward native_batch_norm
+    native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward nll_loss2d_forward
+    nll_loss_backward nll_loss_forward silu silu_backward smooth_l1_loss softplus
+"""
 
 
 @cache
@@ -76,37 +76,17 @@ def attention(
     return torch.matmul(pattern, v), (torch.log(total) + top).squeeze(-1)
 
 
-def _flash_cpu(
-    q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, *, attn_mask: Any = None, scale: Any = None
-) -> Any:
-    return attention(q, k, v, attn_mask, is_causal, scale)
+def _flash_cpu(q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, **options: Any) -> Any:
+    return attention(q, k, v, options.get("attn_mask"), is_causal, options.get("scale"))
 
 
-def _flash(
-    q: Any,
-    k: Any,
-    v: Any,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    return_debug_mask: bool = False,
-    *,
-    scale: Any = None,
-) -> Any:
+def _flash(q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, *_: Any, scale: Any = None) -> Any:
     return attention(q, k, v, None, is_causal, scale)
 
 
-def _efficient(
-    q: Any,
-    k: Any,
-    v: Any,
-    attn_bias: Any,
-    compute_log_sumexp: bool,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *_: Any,
-    scale: Any = None,
-) -> Any:
-    return attention(q, k, v, attn_bias, is_causal, scale)
+def _efficient(q: Any, k: Any, v: Any, attn_bias: Any, *flags: Any, scale: Any = None) -> Any:
+    causal = bool(flags[2]) if len(flags) > 2 else False  # flags: compute_log_sumexp, dropout_p, is_causal
+    return attention(q, k, v, attn_bias, causal, scale)
 
 
 def lstm_layer(
@@ -115,7 +95,7 @@ def lstm_layer(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """One LSTM layer in one direction, as its gates (Hochreiter & Schmidhuber 1997; torch's gate order i, f, g, o).
 
-    Shapes: input (time, batch, features); hx, cx (1, batch, hidden) or (batch, hidden). Returns outputs and last states.
+    Shapes: input (time, batch, features); hx, cx (1, batch, hidden) or (batch, hidden). Returns outputs, last states.
     """
     h, c = hx.reshape(-1, hx.shape[-1]), cx.reshape(-1, cx.shape[-1])
     order = range(input.shape[0] - 1, -1, -1) if reverse else range(input.shape[0])
@@ -134,9 +114,8 @@ def _merged_attention(
     x: Any, heads: int, qkv_w: Any, qkv_b: Any, proj_w: Any, proj_b: Any, mask: Any
 ) -> tuple[Any, Any]:
     b, n, d = x.shape
-    q, k, v = (
-        t.reshape(b, n, heads, d // heads).transpose(1, 2) for t in (torch.matmul(x, qkv_w.t()) + qkv_b).chunk(3, -1)
-    )
+    qkv = (torch.matmul(x, qkv_w.t()) + qkv_b).chunk(3, -1)
+    q, k, v = (t.reshape(b, n, heads, d // heads).transpose(1, 2) for t in qkv)
     scores = torch.matmul(q, k.transpose(-2, -1)) / math.sqrt(d // heads)
     if mask is not None:  # True hides a key
         shape = {2: (1, 1, *mask.shape), 3: (b, -1, *mask.shape[1:])}.get(mask.dim(), mask.shape)

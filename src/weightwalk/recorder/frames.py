@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import sys
 from functools import cache
 from pathlib import Path
@@ -17,33 +16,16 @@ _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent.parent)
 _KIND: dict[CodeType, int] = {}
 
-_LOSSES = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cosine_embedding_loss",
-    "cross_entropy",
-    "ctc_loss",
-    "gaussian_nll_loss",
-    "hinge_embedding_loss",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
-    "margin_ranking_loss",
-    "mse_loss",
-    "multi_margin_loss",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
-    "nll_loss",
-    "poisson_nll_loss",
-    "smooth_l1_loss",
-    "soft_margin_loss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-]
+_LOSSES = """
+    binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy ctc_loss gaussian_nll_loss
+    hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss multi_margin_loss
+    multilabel_margin_loss multilabel_soft_margin_loss nll_loss poisson_nll_loss smooth_l1_loss soft_margin_loss
+    triplet_margin_loss triplet_margin_with_distance_loss
+"""
 
 
 def _mark() -> None:
-    for name in _LOSSES:
+    for name in _LOSSES.split():
         function = getattr(F, name, None)
         code = getattr(function, "__code__", None)
         if code is not None:
@@ -66,8 +48,8 @@ def origin(depth: int) -> tuple[CodeType | None, int, int]:
     """The first frame outside torch, `depth` frames up or more.
 
     Returns:
-        Its code and instruction (resolve with `source_line`), and the strongest mark met on the way: ``BACKWARD`` inside
-        ``backward()``, ``LOSS`` inside a loss function of ``torch.nn.functional``, else ``INSIDE``.
+        Its code and instruction (resolve with `source_line`), and the strongest mark met on the way: ``BACKWARD``
+        inside ``backward()``, ``LOSS`` inside a loss function of ``torch.nn.functional``, else ``INSIDE``.
     """
     frame: FrameType | None = sys._getframe(depth)
     mark = INSIDE
@@ -94,4 +76,4 @@ def source_line(code: CodeType | None, lasti: int) -> str:
         if start <= lasti < end and number is not None:
             line = number
             break
-    return f"{os.path.basename(code.co_filename)}:{line} in {code.co_name}"
+    return f"{Path(code.co_filename).name}:{line} in {code.co_name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from weightwalk.errors import UsageError
 from weightwalk.recorder.mode import CallEvent, Keeper
@@ -18,7 +18,7 @@ def keeper_for(keep: Sequence[str] | str | None) -> Keeper | None:
     """
     if keep is None:
         return None
-    patterns = [keep] if isinstance(keep, str) else list(keep)
+    patterns = [keep] if isinstance(keep, str) else list(keep) if isinstance(keep, Iterable) else [keep]
     if any(not isinstance(p, str) or not p.strip() for p in patterns):
         raise UsageError(f"keep= takes addresses or globs such as ['h.*.mlp', 'h.3.attn/softmax'], not {keep!r}.")
     patterns = [p.split("[")[0] for p in patterns]

@@ -18,7 +18,13 @@ class Key(NamedTuple):
 
 
 def key_of(tensor: torch.Tensor) -> Key:
-    """The identity of `tensor`; sparse, nested and other storage-less tensors are identified by their Python object."""
+    """The identity of `tensor`.
+
+    Sparse, nested and other storage-less tensors go by their Python object; so do views that are conjugated or
+    negated when read, for their bytes are not their numbers.
+    """
+    if tensor.is_neg() or tensor.is_conj():
+        return Key(-id(tensor), tensor.dtype, tuple(tensor.shape), tensor.stride(), 0)
     try:
         storage = tensor.untyped_storage()._cdata
         return Key(storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset())

@@ -1,8 +1,8 @@
 """The numbers of a freshly recorded walk, held by reference, with an undo log for what was overwritten while recording.
 
-A storage that is written in place during the recording is not copied whole: just before each write the part about to be
-destroyed is saved. A value of version k of a storage is then what lies there now with the saves of the writes k, k+1, ...
-laid back over it, oldest last.
+A storage that is written in place during the recording is not copied whole: just before each write the part about to
+be destroyed is saved. A value of version k of a storage is then what lies there now with
+the saves of the writes k, k+1, ... laid back over it, oldest last.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class MemoryStore:
         return to_numpy(self.tensor(value))
 
     def data(self, buffer: int, start: int, stop: int) -> np.ndarray:
-        """Bytes `start` to `stop` of one buffer, without a copy where the memory is on the CPU and was not rewritten."""
+        """Bytes `start` to `stop` of one buffer; no copy where the memory is on the CPU and was not rewritten."""
         storage, version = self.buffers[buffer]
         held = self.held[storage]
         assert held.tensor is not None

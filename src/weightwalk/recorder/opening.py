@@ -39,32 +39,47 @@ def _plain_paths() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+class _Restored:
+    """Run something several times as if each were the first: same random state, same buffers; left as after one run."""
+
+    def __init__(self, root: torch.nn.Module | None) -> None:
+        self.buffers = [(b, b.detach().clone()) for b in root.buffers()] if root is not None else []
+        self.start = self._random()
+
+    @staticmethod
+    def _random() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+    def again(self) -> None:
+        """Put everything back to the start."""
+        torch.set_rng_state(self.start[0])
+        if self.start[1]:
+            torch.cuda.set_rng_state_all(self.start[1])
+        with torch.no_grad():
+            for buffer, saved in self.buffers:
+                buffer.copy_(saved)
+
+
 def walk_opened(fn: Any, *args: Any, keep: Any, patch: Any, snapshot: Any, axis_labels: Any, **kwargs: Any) -> Walk:
     """Record `fn` with fused ops opened; ``walk.meta["open_fused"]`` holds the greatest change of any output.
 
-    `fn` runs twice, from the same random state and the same buffers: once as it is, for the comparison, once opened.
+    `fn` runs once as it is, for the comparison, once opened, and once more if there is something to patch; each time
+    from the same random state and the same buffers.
     """
     from weightwalk.recorder.session import Recording, _root_of, run
 
     root = _root_of(fn)
-    buffers = [(b, b.detach().clone()) for b in root.buffers()] if root is not None else []
-    cpu, cuda = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     roots = [root] if root is not None else []
-    plain = run(Recording(roots, ["out"], patch, None), fn, args, kwargs, None)
-    after = [torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []]
-    torch.set_rng_state(cpu)
-    if cuda:
-        torch.cuda.set_rng_state_all(cuda)
-    with torch.no_grad():
-        for buffer, saved in buffers:
-            buffer.copy_(saved)
-    session = Recording(roots, keep, patch, snapshot, _open)
+    state = _Restored(root)
+    plain = run(Recording(roots, ["out"], None, None), fn, args, kwargs, None)
     with _plain_paths():
-        walk = run(session, fn, args, kwargs, axis_labels)
-    torch.set_rng_state(after[0])
-    if cuda:
-        torch.cuda.set_rng_state_all(after[1])
-    walk.meta = {**walk.meta, "open_fused": _difference(plain, walk)}
+        state.again()
+        walk = run(Recording(roots, keep, None, snapshot, _open), fn, args, kwargs, axis_labels)
+        difference = _difference(plain, walk)
+        if patch is not None:
+            state.again()
+            walk = run(Recording(roots, keep, patch, snapshot, _open), fn, args, kwargs, axis_labels)
+    walk.meta = {**walk.meta, "open_fused": difference}
     return walk
 
 

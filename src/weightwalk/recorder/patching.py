@@ -33,7 +33,8 @@ class _Patch:
         self.hits = 0
         if not (callable(replacement) or isinstance(replacement, (int, float, complex, torch.Tensor))):
             raise UsageError(
-                f"patch= for {address!r} was given {type(replacement).__name__}; expected a number, a tensor or a function."
+                f"patch= for {address!r} was given {type(replacement).__name__}; "
+                f"expected a number, a tensor or a function."
             )
 
     def apply(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -45,7 +46,8 @@ class _Patch:
             new = new.to(dtype=tensor.dtype, device=tensor.device)
             if self.index is None and new.shape != tensor.shape and new.numel() != 1:
                 raise UsageError(
-                    f"patch= for {self.address!r}: the replacement has shape {tuple(new.shape)}, the value {tuple(tensor.shape)}."
+                    f"patch= for {self.address!r}: the replacement has shape {tuple(new.shape)}, "
+                    f"the value {tuple(tensor.shape)}."
                 )
         if self.index is None:
             return torch.full_like(tensor, new) if not isinstance(new, torch.Tensor) else new.expand_as(tensor).clone()
@@ -119,8 +121,8 @@ class Patches(Patcher):
         idle = [p.address for p in (*self.modules, *self.ops) if not p.hits]
         if idle:
             raise AddressError(
-                f"patch= names {', '.join(map(repr, idle))}, which never ran; use a module path such as 'h.3.attn' or an op such "
-                f"as 'h.3.attn/softmax' (walk.addresses() lists them)."
+                f"patch= names {', '.join(map(repr, idle))}, which never ran; use a module path such as "
+                f"'h.3.attn' or an op such as 'h.3.attn/softmax' (walk.addresses() lists them)."
             )
 
 

@@ -195,8 +195,7 @@ def _named_inputs(fn: Any, args: Any, kwargs: Any) -> list[tuple[str, torch.Tens
         bound = inspect.signature(target).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
         bound = {**{str(i): a for i, a in enumerate(args)}, **kwargs}
-    found = tensors_by_path(dict(bound))
-    return found
+    return tensors_by_path(dict(bound))
 
 
 def walk(
@@ -226,7 +225,7 @@ def walk(
         **kwargs: Keyword arguments of `fn`.
 
     Returns:
-        The walk. The model, its mode, gradients, hooks, buffers and the random state are as the call itself leaves them.
+        The walk. Mode, gradients, hooks, buffers and the random state of the model are as the call itself leaves them.
 
     Raises:
         UsageError: `fn` cannot be called, a pattern of `keep` or `patch` names nothing, or a recording already runs

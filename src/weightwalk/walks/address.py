@@ -157,9 +157,7 @@ def _find(walk: Walk, name: str) -> Value:
         return walk.values[ends.pop()]
     if len(ends) > 1:
         some = [n for n in names if n.endswith(("." + name, "/" + name.lstrip("/")))][:4]
-        raise AddressError(
-            f"{name!r} is the end of {len(ends)} addresses, among them {', '.join(some)}; write more of it."
-        )
+        raise AddressError(f"{name!r} is the end of {len(ends)} addresses: {', '.join(some)} ...; write more of it.")
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "walk.addresses() lists them."
     raise AddressError(f"no value has the address {name!r}; {hint}")

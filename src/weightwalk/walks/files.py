@@ -1,7 +1,7 @@
 """``.walk`` files: one safetensors file, its index in the header, a SHA-256 for every tensor and for the whole.
 
-The safetensors metadata hold ``format``, ``version``, ``index`` (see `weightwalk.walks.index`) and ``sha256``, the digest
-of the index. The index holds the digest of every tensor, so the one digest covers the whole file.
+The safetensors metadata hold ``format``, ``version``, ``index`` (see `weightwalk.walks.index`) and ``sha256``, the
+digest of the index. The index holds the digest of every tensor, so the one digest covers the whole file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _buffers(walk: Walk) -> dict[int, dict[str, Any]]:
             b["dtype"] = "uint8"
         # every other value on a parameter's buffer is a view of the parameter
         b["external"] |= value.producer is None and value.kind in ("parameter", "buffer")
-    names = {walk.values[vid].buffer: name for name, vid in reversed(walk.given.items())}
+    names = {walk.values[vid].buffer: name for name, vid in reversed(list(walk.given.items()))}
     for i, b in found.items():
         b["name"] = names.get(i, "")
         size = numpy_dtype(b["dtype"]).itemsize
@@ -87,7 +87,7 @@ def save(walk: Walk, path: str | Path, *, weights: str = "included") -> Path:
     stored, at = [], 0
     for i, b in buffers.items():
         data = walk.store.data(i, b["start"], b["stop"])
-        b["sha256"] = hashlib.sha256(data).hexdigest()
+        b["sha256"] = hashlib.sha256(data.data).hexdigest()
         external = b.pop("external") and weights == "external"
         b["stored"] = not external
         if not external:
@@ -106,8 +106,8 @@ def save(walk: Walk, path: str | Path, *, weights: str = "included") -> Path:
     raw += b" " * (-len(raw) % 8)
     if len(raw) > _LARGEST_HEADER:
         raise UsageError(
-            f"the index of this walk takes {len(raw):,} bytes, more than the {_LARGEST_HEADER:,} that a safetensors header "
-            f"may have; record fewer steps in one walk."
+            f"the index of this walk takes {len(raw):,} bytes, more than the {_LARGEST_HEADER:,} that a safetensors "
+            f"header may have; record fewer steps in one walk."
         )
     chunks = (walk.store.data(i, buffers[i]["start"], buffers[i]["stop"]) for i in stored)
     _write_whole(path, [struct.pack("<Q", len(raw)), raw], chunks)
@@ -123,8 +123,8 @@ def _write_whole(path: Path, head: Iterable[bytes], chunks: Iterable[np.ndarray]
             _write(f, head, chunks)
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
         temporary = None
     except OSError as error:
         raise UsageError(
@@ -140,7 +140,7 @@ def _write(f: BinaryIO, head: Iterable[bytes], chunks: Iterable[np.ndarray]) -> 
     for part in head:
         f.write(part)
     for chunk in chunks:
-        f.write(memoryview(np.ascontiguousarray(chunk)))
+        f.write(np.ascontiguousarray(chunk).data)
     f.flush()
     os.fsync(f.fileno())
 
@@ -171,10 +171,10 @@ class FileStore:
                 data = np.memmap(self.path, np.uint8, "r", offset=self.offsets[index], shape=(length,))
             else:
                 data = np.zeros(0, np.uint8)
-            if hashlib.sha256(data).hexdigest() != b["sha256"]:
+            if hashlib.sha256(data.data).hexdigest() != b["sha256"]:
                 raise RecordError(
-                    f"{self.path} is damaged: the numbers of {b['name'] or f'buffer {index}'} do not match their SHA-256; "
-                    f"a bit was changed after the walk was saved."
+                    f"{self.path} is damaged: the numbers of {b['name'] or f'buffer {index}'} do not match their "
+                    f"SHA-256; a bit was changed after the walk was saved."
                 )
             self._data[index] = data
         return self._data[index]
@@ -220,7 +220,7 @@ class FileStore:
         """Fill buffers that were left out from `weights` (name to flat bytes), found by SHA-256."""
         wanted = {b["sha256"]: i for i, b in self.table.items() if not b["stored"]}
         for data in weights.values():
-            index = wanted.get(hashlib.sha256(data).hexdigest())
+            index = wanted.get(hashlib.sha256(data.data).hexdigest())
             if index is not None:
                 self._data[index] = data
         missing = [b["name"] for i, b in self.table.items() if not b["stored"] and i not in self._data]
@@ -273,7 +273,8 @@ def load(path: str | Path, *, weights: Any = None) -> Walk:
         raise RecordError(f"{path} is a safetensors file but no walk: its header has no weightwalk index.")
     if meta.get("version") != VERSION:
         raise RecordError(
-            f"{path} has format version {meta.get('version')!r}; this Weightwalk reads version {VERSION}. Upgrade weightwalk."
+            f"{path} has format version {meta.get('version')!r}; this Weightwalk reads version {VERSION}. "
+            f"Upgrade weightwalk."
         )
     if hashlib.sha256(meta["index"].encode()).hexdigest() != meta.get("sha256"):
         raise RecordError(f"{path} is damaged: its index does not match its SHA-256.")
@@ -328,7 +329,8 @@ def _flat_weights(weights: Any) -> dict[str, np.ndarray]:
         weights = weights.state_dict()
     if not isinstance(weights, Mapping):
         raise UsageError(
-            f"weights= was given {type(weights).__name__}; expected a model, its state_dict or the path of a .safetensors file."
+            f"weights= was given {type(weights).__name__}; expected a model, its state_dict or the path of a "
+            f".safetensors file."
         )
     return {name: _bytes(array) for name, array in weights.items()}
 

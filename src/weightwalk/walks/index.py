@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Store, Value
+from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Store, Value, leaves
 from weightwalk.walks.walk import Walk
 
 
@@ -83,7 +83,9 @@ def decode(text: str, store: Store) -> tuple[Walk, dict[int, dict[str, Any]]]:
     index = json.loads(text)
     steps: list[Step] = []
     values: list[Value] = []
-    calls = [Call(i, *row[:6], row[6], row[7]) for i, row in enumerate(index["calls"])]
+    calls = []
+    for i, (path, nth, kind, parent, first, last, inputs, outputs) in enumerate(index["calls"]):
+        calls.append(Call(i, path, nth, kind, parent, first, last, inputs, outputs))
     walk = Walk(
         steps=steps,
         values=values,
@@ -135,11 +137,9 @@ def _check(walk: Walk) -> None:
         if v.producer is not None and not 0 <= v.producer < n_steps:
             raise ValueError(f"value {v.id} names step {v.producer} as its maker")
     for s in walk.steps:
-        for part in (s.inputs, s.results):
-            try:
-                list(part())
-            except (IndexError, TypeError) as error:
-                raise ValueError(f"step {s.index} names a value that does not exist") from error
+        for leaf in leaves((*s.args, *s.kwargs.values(), *s.outputs)):
+            if isinstance(leaf, Ref):
+                value(leaf.value)
         for old, new in s.written:
             value(old)
             value(new)

@@ -109,8 +109,8 @@ class Walk:
                 best.setdefault(value.id, address if i == 0 else f"{address}.{i}")
         modules: dict[int, str] = {}
         for call in self.calls:
-            for key, vid in call.outputs.items():
-                name = _output_name(call, key)
+            for i, (key, vid) in enumerate(call.outputs.items()):
+                name = _output_name(call, key) if i or not call.path else call.address
                 if vid not in modules or len(name) < len(modules[vid]):
                     modules[vid] = name
         given = set(self.given.values())
