@@ -57,10 +57,11 @@ def recall(name: str, key: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     try:
         data = (directory / f"{name}-{key}.safetensors").read_bytes()
         tensors = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        facts = json.loads(header["facts"])
-        if header["sha256"] != _digest(tensors, header["facts"]):
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        seal, text = header["__metadata__"]["weightwalk"].split(" ", 1)
+        if seal != _digest(tensors, text):
             return None
+        facts = json.loads(text)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
     return tensors, facts
@@ -72,7 +73,8 @@ def remember(name: str, key: str, tensors: Mapping[str, torch.Tensor], facts: Ma
     if directory is None:
         return False
     text = json.dumps(facts)
-    data = save(dict(tensors), metadata={"facts": text, "sha256": _digest(tensors, text)})
+    # One key, because safetensors writes several in no fixed order, and the same net should make the same file.
+    data = save(dict(tensors), metadata={"weightwalk": f"{_digest(tensors, text)} {text}"})
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _write_whole(directory / f"{name}-{key}.safetensors", data)

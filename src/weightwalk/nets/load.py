@@ -35,6 +35,8 @@ def load_net(spec: str, *, fresh: bool = False, seed: int | None = None, progres
     """
     if spec in NAMES:
         return gallery_net(GALLERY[NAMES[spec]], fresh=fresh, seed=seed, progress=progress)
+    if not spec.strip():
+        raise UsageError(_unknown(spec, Path(spec)))
     path = Path(spec).expanduser()
     suffix = path.suffix.lower()
     if suffix in PICKLES:

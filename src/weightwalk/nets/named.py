@@ -33,6 +33,7 @@ def named_net(spec: str, *, seed: int = 0) -> Net:
     module_name, _, path = spec.partition(":")
     with seeded(seed):
         found = _attribute(_import(module_name), module_name, path)
+    with seeded(seed):  # again, for the first import may have drawn numbers
         net, made = _made(found, spec)
     if isinstance(net, nn.Module):
         net.eval()

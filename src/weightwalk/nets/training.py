@@ -100,7 +100,8 @@ def _try_seeds(
             seed=seed,
             progress=_within(progress, entry.name, index, len(recipe.seeds)),
         )
-        outcome = {"seed": seed, "loss": history.final, **_score(module, recipe.loss, data["held_x"], data["held_y"])}
+        losses = {"initial": history.losses[0], "loss": history.final}
+        outcome = {"seed": seed, **losses, **_score(module, recipe.loss, data["held_x"], data["held_y"])}
         runs.append(({n: t.detach().clone() for n, t in module.state_dict().items()}, history, outcome))
     if recipe.choose == "first":
         chosen = next((run for run in runs if run[2].get("solved")), None) or min(runs, key=lambda run: run[2]["loss"])
