@@ -30,7 +30,17 @@ __all__ = ["Walk", "__version__", "compare", "load", "load_net", "recording", "w
 def __getattr__(name: str) -> Any:
     if name not in _DOORS:
         raise AttributeError(f"module 'weightwalk' has no attribute {name!r}")
-    value = getattr(import_module(_DOORS[name]), name)
+    try:
+        value = getattr(import_module(_DOORS[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "torch":
+            raise
+        from weightwalk.errors import UsageError
+
+        raise UsageError(
+            f"weightwalk.{name} needs torch, which is not installed; "
+            f"reading walks does without: for the rest, pip install 'weightwalk[torch]'."
+        ) from error
     globals()[name] = value
     return value
 
