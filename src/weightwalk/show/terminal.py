@@ -25,12 +25,12 @@ def console(file: IO[str] | None = None) -> Console:
     return made
 
 
-def lines(facts: Any, width: int = WIDTH) -> Iterator[Text]:
-    """`facts` (a story, a report, an account, a comparison ...) as styled lines."""
+def lines(facts: Any, width: int = WIDTH, **options: Any) -> Iterator[Text]:
+    """`facts` (a story, a report, an account, a comparison ...) as styled lines; options are those of its kind."""
     kind = type(facts).__name__
     if kind not in _KINDS:
         raise TypeError(f"nothing is known about showing a {kind}")
-    yield from _room(kind)(facts, width)
+    yield from _room(kind)(facts, width, **options)
 
 
 def show(facts: Any, to: Console | None = None) -> None:
@@ -69,7 +69,7 @@ _KINDS: dict[str, tuple[str, str]] = {
 }
 
 
-def _room(kind: str) -> Callable[[Any, int], Iterator[Text]]:
+def _room(kind: str) -> Callable[..., Iterator[Text]]:
     from importlib import import_module
 
     module, name = _KINDS[kind]

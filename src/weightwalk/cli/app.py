@@ -1,0 +1,118 @@
+"""The command group, and the one place where what went wrong becomes a sentence and an exit code.
+
+Exit codes: 0 done, 1 a check failed, 2 the request cannot be served, 130 interrupted, 141 the reader of a pipe left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from weightwalk import __version__
+from weightwalk.errors import WeightwalkError
+
+COMMANDS = {
+    "demo": "the tour: train three tiny nets, walk them, account for a GPT's top logit",
+    "walk": "run a net on an input and tell every step of it",
+    "verify": "recompute every step independently and hold it to its rounding bound",
+    "account": "one number as an exact sum of contributions",
+    "compare": "where two walks of one model part",
+    "show": "what a .walk file holds",
+    "nets": "the networks that come along",
+}
+
+EPILOG = """\b
+Examples:
+  weightwalk demo
+  weightwalk walk hello hello
+  weightwalk walk sqrt 2.0 --save sqrt.walk
+  weightwalk verify sqrt.walk
+  weightwalk account gpt "The capital of France is" "logits[-1, ' Paris']" --cut tokens
+
+\b
+Exit codes: 0 done, 1 a check failed, 2 the request cannot be served."""
+
+
+class Commands(click.Group):
+    """Commands imported when named; errors told in a sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"weightwalk.cli.{cmd_name}").command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}."
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and leave with the right exit code."""
+        if not kwargs.pop("standalone_mode", True):
+            return super().main(*args, **kwargs, standalone_mode=False)
+        _speakable()
+        sys.exit(_guarded(lambda: super(Commands, self).main(*args, **kwargs, standalone_mode=False)))
+
+
+def _guarded(run: Any) -> int:
+    try:
+        code = run()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show(sys.stdout)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except WeightwalkError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        return _pipe_closed()
+    except MemoryError as error:
+        click.echo(f"Error: out of memory ({str(error) or 'no detail'}); keep less (--keep) or give a shorter input.", err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.", err=True)
+        return 2
+
+
+def _pipe_closed() -> int:
+    """Nobody reads any more: say nothing, and keep the interpreter from complaining when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
+
+def _speakable() -> None:
+    """A terminal that cannot print × or √ gets a replacement, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", "") or "").lower().replace("-", "")
+        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+@click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="weightwalk", message="%(prog)s %(version)s")
+def main() -> None:
+    """Walk a neural network: every number in it, where it came from, and proof that it adds up."""

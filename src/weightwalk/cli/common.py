@@ -1,0 +1,197 @@
+"""What several commands share: getting a walk from a file or a net, JSON, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weightwalk.errors import UsageError, WeightwalkError
+
+if TYPE_CHECKING:
+    from weightwalk.nets import Net
+    from weightwalk.walks.walk import Walk
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="The same facts as JSON on standard output.")
+seed_option = click.option("--seed", type=int, default=None, help="Seed of everything random; recorded in the walk.")
+fresh_option = click.option("--fresh", is_flag=True, help="Train gallery nets anew, whatever is remembered.")
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default=None, help="Convert the net first.")
+
+
+def is_walk_file(source: str) -> bool:
+    """Whether `source` names a ``.walk`` file rather than a net."""
+    return source.endswith(".walk")
+
+
+def walk_of(source: str, given: str | None, *, fresh: bool, seed: int | None, dtype: str | None = None) -> Walk:
+    """The walk in a file, or of a net on an input.
+
+    Raises:
+        UsageError: An input for a file, or none for a net.
+    """
+    if is_walk_file(source):
+        if given is not None:
+            raise UsageError(f"{source} is a walk already, so it takes no input; {given!r} was given as one.")
+        from weightwalk.walks.files import load
+
+        return load(source)
+    if given is None:
+        raise UsageError(
+            f"{source!r} is a net, which needs an input: for example `{example_of(source)}`; a recorded walk ends in .walk."
+        )
+    return record(source, given, fresh=fresh, seed=seed, dtype=dtype)
+
+
+def example_of(source: str) -> str:
+    """A net with an input to try."""
+    from weightwalk.nets import GALLERY, NAMES
+
+    return f"{source} {quoted(GALLERY[NAMES[source]].example)}" if source in NAMES else f"{source} INPUT"
+
+
+def quoted(text: str) -> str:
+    """As one word of a shell command."""
+    import shlex
+
+    return shlex.quote(text)
+
+
+def net_of(source: str, *, fresh: bool, seed: int | None) -> Net:
+    """The net, trained first where that is needed, with a progress bar."""
+    needs_torch("to run a net")
+    from weightwalk.nets import load_net
+
+    with training_progress() as progress:
+        return load_net(source, fresh=fresh, seed=seed, progress=progress)
+
+
+def needs_torch(why: str) -> None:
+    """A clear sentence where torch is not installed.
+
+    Raises:
+        UsageError: It is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UsageError(f'PyTorch is needed {why}, and is not installed: pip install "weightwalk[torch]".')
+
+
+def record(
+    source: str,
+    given: str,
+    *,
+    fresh: bool = False,
+    seed: int | None = None,
+    dtype: str | None = None,
+    **options: Any,
+) -> Walk:
+    """Walk a net on an input; options are those of ``ww.walk``.
+
+    Raises:
+        UsageError: The net cannot be run on it.
+    """
+    net = net_of(source, fresh=fresh, seed=seed)
+    return record_net(net, given, seed=seed, dtype=dtype, **options)
+
+
+def record_net(net: Net, given: str, *, seed: int | None = None, dtype: str | None = None, **options: Any) -> Walk:
+    """Walk a net that is at hand.
+
+    Raises:
+        UsageError: The net cannot be run on it.
+    """
+    import torch
+
+    from weightwalk.recorder import walk
+
+    inputs = net.inputs(given)
+    module, args, kwargs = net.module, inputs.args, inputs.kwargs
+    if dtype is not None:
+        if not isinstance(module, torch.nn.Module):
+            raise UsageError(f"{net.name!r} is a plain function, whose dtype is that of its input; leave --dtype out.")
+        wanted = getattr(torch, dtype)
+        module = module.to(wanted)
+        args = tuple(_cast(a, wanted) for a in args)
+        kwargs = {k: _cast(v, wanted) for k, v in kwargs.items()}
+    torch.manual_seed(0 if seed is None else seed)
+    try:
+        with torch.no_grad():
+            made = walk(module, *args, axis_labels=inputs.labels, **options, **kwargs)
+    except (WeightwalkError, MemoryError):
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UsageError(f"{net.name!r} could not be run on {given!r}: {type(error).__name__}: {first}") from error
+    made.meta = {**made.meta, "net": net.name, "input": given, "seed": 0 if seed is None else seed}
+    made.meta["provenance"] = dict(net.provenance)
+    return made
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    return value.to(dtype) if getattr(value, "is_floating_point", lambda: False)() else value
+
+
+def emit(facts: Any) -> None:
+    """Facts as JSON on standard output."""
+    from weightwalk.show.json import text
+
+    click.echo(text(facts))
+
+
+def note(text: str) -> None:
+    """A remark for the person, kept out of what is piped."""
+    click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def training_progress() -> Iterator[Callable[[str, int, int, float], None] | None]:
+    """A bar on standard error while nets train; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    parts = (TextColumn("training {task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.3g}"), TimeRemainingColumn())  # fmt: skip
+    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(name: str, done: int, total: int, loss: float) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total, loss=loss)
+            bar.update(tasks[name], completed=done, loss=loss)
+
+        yield tell
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on standard error for work without a count; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def writable(path: str, endings: Sequence[str]) -> Path:
+    """A file to be written: of a kind that is known, in a directory that exists.
+
+    Raises:
+        UsageError: Neither.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in endings:
+        raise UsageError(f"{path!r} must end in {' or '.join(endings)}, which says what kind of file is wanted.")
+    if not target.parent.is_dir():
+        raise UsageError(f"{path!r} cannot be written: there is no directory {str(target.parent)!r}.")
+    return target

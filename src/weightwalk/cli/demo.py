@@ -1,0 +1,193 @@
+"""``weightwalk demo``: the tour. Four nets, each trained or built here and now, walked, verified and accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from weightwalk.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.text import Text
+
+    from weightwalk.nets import Net
+    from weightwalk.walks.walk import Walk
+
+PROMPT = "The capital of France is"
+SEED = 0
+
+
+@click.command("demo")
+@click.option("--part", type=click.IntRange(1, 4), multiple=True, help="Only this part; may be repeated.")
+@click.option("--remembered", is_flag=True, help="Use nets trained before instead of training them now.")
+@common.json_option
+def command(part: tuple[int, ...], remembered: bool, as_json: bool) -> int:
+    """Take the tour: train three tiny nets, walk them, and account for a GPT's top logit.
+
+    Every number is computed while you watch; nothing is downloaded. Takes less than a minute.
+    """
+    common.needs_torch("for the tour")
+    tour = Tour(fresh=not remembered, silent=as_json)
+    parts = (linear, sqrt, hello, gpt)
+    for number, take in enumerate(parts, 1):
+        if not part or number in part:
+            take(tour)
+    tour.close()
+    if as_json:
+        common.emit(tour.facts)
+    return 0 if tour.ok else 1
+
+
+@dataclass
+class Tour:
+    """The tour as it goes: where it prints, and what it found.
+
+    Attributes:
+        fresh: Whether nets are trained here and now.
+        silent: Whether nothing is printed (for ``--json``).
+        facts: What each part found.
+        ok: Whether every verification passed.
+    """
+
+    fresh: bool
+    silent: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+    ok: bool = True
+    steps: int = 0
+
+    def put(self, lines: Iterable[Text]) -> None:
+        """Print lines."""
+        from weightwalk.show.terminal import console, put
+
+        if not self.silent:
+            put(lines, console())
+
+    def width(self) -> int:
+        """Cells per line."""
+        from weightwalk.show.terminal import console
+
+        return console().width
+
+    def heading(self, number: int, text: str) -> None:
+        """The title of a part."""
+        from weightwalk.show.tours import heading
+
+        self.put(heading(number, text, self.width()))
+
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence."""
+        from weightwalk.show.layout import wrapped
+
+        self.put(wrapped(text, self.width(), "", style))
+
+    def show(self, facts: Any, **options: Any) -> None:
+        """Facts, as the commands print them."""
+        from weightwalk.show.terminal import lines
+
+        self.put(lines(facts, self.width(), **options))
+
+    def net(self, name: str) -> Net:
+        """Train or build a net, and say how it went."""
+        from weightwalk.show.tours import training_lines
+
+        net = common.net_of(name, fresh=self.fresh, seed=None)
+        self.put(training_lines(net, self.width()))
+        return net
+
+    def walk(self, net: Net, given: str) -> Walk:
+        """Record a walk and say how complete it is."""
+        return common.record_net(net, given)
+
+    def verify(self, part: str, walk: Walk, **more: Any) -> None:
+        """The verification line that ends a part."""
+        from weightwalk.show.reports import verdict
+
+        report = walk.verify()
+        self.ok = self.ok and report.ok
+        self.steps += len(walk.steps)
+        self.facts[part] = {"story": walk.narrate(), "verify": report, **more}
+        self.put(verdict(report, walk, self.width()))
+
+    def account(self, walk: Walk, address: str, cut: str, top: int = 6) -> Any:
+        """An account, printed."""
+        account = walk.account(address, cut=cut)
+        self.show(account, top=top)
+        return account
+
+    def close(self) -> None:
+        """The last line."""
+        if self.ok:
+            self.say("")
+            self.say(f"Done: {self.steps:,} steps walked, each recomputed independently and within its bound.", "bold green")
+            self.say("Next: weightwalk walk hello cat    weightwalk nets    weightwalk --help", "dim")
+        else:
+            self.say("A verification failed; see above.", "bold red")
+
+
+def linear(tour: Tour) -> None:
+    """A net without a hidden layer: its formula is its weights."""
+    tour.heading(1, "linear: the formula is the weights")
+    net = tour.net("linear")
+    walk = tour.walk(net, "2.0")
+    from weightwalk.readings.narrate_decimals import decimal
+    from weightwalk.show.layout import number
+
+    w, b = (decimal(walk[name].numpy().reshape(-1)[0]) for name in ("fc.weight", "fc.bias"))
+    tour.say("")
+    tour.say(f"read off the weights:  y = {number(w)} x {'-' if b < 0 else '+'} {number(abs(b))}", "bold green")
+    tour.say("it was trained on 41 points of y = 2x + 3, and never saw that formula.", "dim")
+    tour.say("")
+    tour.show(walk.narrate())
+    tour.verify("linear", walk, weight=w, bias=b)
+
+
+def sqrt(tour: Tour) -> None:
+    """Eight ReLU units that bend a line into a square root."""
+    tour.heading(2, "sqrt: eight units bend a line into a square root")
+    net = tour.net("sqrt")
+    walk = tour.walk(net, "2.0")
+    tour.say("")
+    tour.show(walk.narrate())
+    tour.say("")
+    tour.say("Between two kinks the net is a straight line, and an account cut at the input reads it off: slope × 2 + the rest.")
+    account = tour.account(walk, "out", "inputs")
+    tour.verify("sqrt", walk, account=account)
+
+
+def hello(tour: Tour) -> None:
+    """Five tokens, four pairs, 37 parameters."""
+    tour.heading(3, 'hello: from "hello" to "world" in 37 parameters')
+    net = tour.net("hello")
+    walk = tour.walk(net, "hello")
+    tour.say("")
+    tour.show(walk.narrate())
+    tour.verify("hello", walk)
+
+
+def gpt(tour: Tour) -> None:
+    """GPT-2's architecture with random weights: one prompt, one logit, three accounts of it."""
+    import json
+
+    import numpy as np
+
+    tour.heading(4, "gpt: one logit of a GPT, accounted for three ways")
+    net = tour.net("gpt")
+    walk = tour.walk(net, PROMPT)
+    tour.say("")
+    tour.show(walk.narrate(focus="transformer.h.0.attn"))
+    logits = walk["logits"].numpy()[0, -1]
+    best = walk.labels["vocab"][int(np.argmax(logits))]
+    address = f"logits[-1, {json.dumps(best, ensure_ascii=False)}]"
+    tour.say("")
+    tour.say(f"After {PROMPT!r} its top logit is {best!r}. Its weights are random, so that means nothing; why it came out on top "
+             "is arithmetic all the same, and adds up:")  # fmt: skip
+    accounts = {}
+    for cut, words in (("tokens", "by token"), ("heads", "by head"), ("neurons", "by neuron")):
+        tour.say("")
+        tour.say(words, "bold")
+        accounts[cut] = tour.account(walk, address, cut)
+    tour.verify("gpt", walk, prompt=PROMPT, top=best, accounts=accounts)
