@@ -76,10 +76,12 @@ $(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml | $(BIN)/python
 bench: $(BENCH)/.ready ## measure us against the peers, side by side, in one run
 	@$(BENCH)/bin/python -m benchmarks $(ARGS)
 
-floors: | $(BIN)/python ## the light install with the oldest dependencies that pyproject.toml admits
+floors: $(VENV)/.demo ## verify a walk with the oldest dependencies that pyproject.toml admits, and no torch
 	@rm -rf $(VENV)-floors && $(BIN)/python -m venv $(VENV)-floors
-	@$(VENV)-floors/bin/python -m pip install $(PIP_FLAGS) -r requirements/floors.txt pytest .
-	@$(VENV)-floors/bin/python -m pytest -m "" tests/test_floors.py $(ARGS)
+	@$(VENV)-floors/bin/python -m pip install $(PIP_FLAGS) -r requirements/floors.txt .
+	@$(BIN)/weightwalk walk sqrt 2.0 --save $(VENV)-floors/sqrt.walk >$(VENV)-floors/sqrt.txt
+	@$(VENV)-floors/bin/weightwalk verify $(VENV)-floors/sqrt.walk
+	@$(VENV)-floors/bin/weightwalk show $(VENV)-floors/sqrt.walk
 
 coverage: $(VENV)/.dev ## write docs/coverage.md: every architecture of the tests, verified and accounted
 	@$(BIN)/python -m tools.coverage $(ARGS)
