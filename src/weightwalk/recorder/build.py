@@ -12,6 +12,7 @@ from weightwalk.recorder.frames import source_line
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtype_name
 from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape, tensors_by_path
+from weightwalk.recorder.naming import mark_loss, name_updates
 from weightwalk.recorder.windows import Window, disjoint
 from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value
 from weightwalk.walks.walk import Walk
@@ -315,11 +316,21 @@ class Builder:
                 self.event(self.tape.events[t])
         for i, c in enumerate(self.tape.calls):
             self.walk.calls.append(  # type: ignore[attr-defined]
-                Call(i, c.path, c.nth, c.module, c.parent, *bounds[i], inputs.get(i, {}), outputs.get(i, {}))
+                Call(
+                    i,
+                    c.path,
+                    c.nth,
+                    c.module,
+                    c.parent,
+                    bounds[i][0],
+                    bounds[i][1],
+                    inputs.get(i, {}),
+                    outputs.get(i, {}),
+                )  # fmt: skip
             )
-        self._phases()
+        mark_loss(self.steps, self.walk.calls)
         self._finish_given()
-        self._owners()
+        name_updates(self.steps, self.values, self.given)
         for path, vid in self._tree(result).items():
             self.given.setdefault(f"out.{path}" if path else "out", vid)
             self.given.setdefault("out", vid)
@@ -339,44 +350,6 @@ class Builder:
 
     def _call_inputs(self, call: Any) -> dict[str, int]:
         return {**self._tree(call.args), **self._tree(call.kwargs)}
-
-    def _phases(self) -> None:
-        """Mark the loss: what ran outside every module after one ran, up to the value from which backward started."""
-        seeds = [s for s in self.steps if s.phase == "backward"]
-        root_last = max((c.last for c in self.walk.calls if c.parent == -1 and c.path == ""), default=None)
-        if seeds and root_last is not None:
-            for s in self.steps[root_last : seeds[0].index]:
-                if s.call == -1 and s.phase == "forward":
-                    self._rephase(s, "loss")
-        in_loss = {c.index for c in self.walk.calls if c.type.endswith("Loss")}
-        for s in self.steps:
-            if s.call in in_loss and s.phase == "forward":
-                self._rephase(s, "loss")
-
-    def _owners(self) -> None:
-        """Give each update step the name of the parameter that it works for, so that it can be found."""
-        parameters = {n for n, vid in self.given.items() if self.values[vid].kind == "parameter"}
-        owner: dict[int, str] = {}
-        for name, vid in self.given.items():
-            stem = name if name in parameters else name.rpartition(".")[0]
-            if stem in parameters:
-                owner.setdefault(vid, stem)
-        for s in reversed(self.steps):
-            if s.phase != "update":
-                continue
-            ids = [r.id for r in s.results()]
-            name = next((owner[i] for i in (*(old for old, _ in s.written), *ids) if i in owner), None)
-            if name is None:
-                continue
-            object.__setattr__(s, "module", name)
-            for value in s.inputs():
-                if value.producer is None or self.steps[value.producer].phase == "update":
-                    owner.setdefault(value.id, name)
-            for i in ids:
-                owner.setdefault(i, name)
-
-    def _rephase(self, step: Step, phase: str) -> None:
-        object.__setattr__(step, "phase", phase)
 
     def _finish_given(self) -> None:
         """Names for what a recording leaves behind: updated parameters and the optimizers' state."""

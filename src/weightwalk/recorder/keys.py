@@ -27,7 +27,7 @@ def key_of(tensor: torch.Tensor) -> Key:
         return Key(-id(tensor), tensor.dtype, tuple(tensor.shape), tensor.stride(), 0)
     try:
         storage = tensor.untyped_storage()._cdata
-        return Key(storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset())
+        return Key(storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
     except (NotImplementedError, RuntimeError):
         try:
             shape = tuple(int(s) for s in tensor.shape)

@@ -18,6 +18,8 @@ from weightwalk.recorder.frames import BACKWARD, LOSS, origin
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.ops import OpInfo, op_info
 
+_sequence_number = torch._C._autograd._get_sequence_nr  # pyright: ignore[reportAttributeAccessIssue]
+
 FORWARD_PHASE, LOSS_PHASE, BACKWARD_PHASE, UPDATE_PHASE = range(4)
 
 
@@ -114,7 +116,7 @@ class Tape(TorchDispatchMode):
                 phase = LOSS_PHASE
             elif self.seen_backward and self.call < 0 and not torch.is_grad_enabled():
                 phase = UPDATE_PHASE  # an update written by hand: `with torch.no_grad(): w -= lr * w.grad`
-        sequence = torch._C._autograd._get_sequence_nr()
+        sequence = _sequence_number()
         writes = self._before_write(info, args, kwargs) if info.may_write else ()
         before = args
         if info.turns and info.name != "aten.detach_.default":
@@ -340,4 +342,8 @@ class Patcher:
 
     def module_output(self, call: CallEvent, out: Any) -> Any:
         """What a module shall return instead of `out`."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Refuse patches that met nothing."""
         raise NotImplementedError

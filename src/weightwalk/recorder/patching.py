@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +42,7 @@ class _Patch:
         """`tensor` with the replacement in place; the original is not touched."""
         self.hits += 1
         part = tensor if self.index is None else tensor[self.index]
-        new = self.replacement(part) if callable(self.replacement) else self.replacement
+        new: Any = self.replacement(part) if callable(self.replacement) else self.replacement
         if isinstance(new, torch.Tensor):
             new = new.to(dtype=tensor.dtype, device=tensor.device)
             if self.index is None and new.shape != tensor.shape and new.numel() != 1:
@@ -126,22 +127,16 @@ class Patches(Patcher):
             )
 
 
-def _put_first(out: Any, new: torch.Tensor) -> Any:
+def _put_first(out: Any, new: Any) -> Any:
     """`out` with its first tensor replaced."""
     if isinstance(out, torch.Tensor):
         return new
-    if isinstance(out, tuple) and not hasattr(out, "_fields"):
+    if isinstance(out, (list, tuple)):
         items = list(out)
-        for i, item in enumerate(items):
-            if tensors_by_path(item):
-                items[i] = _put_first(item, new)
-                return tuple(items)
-    if isinstance(out, list):
-        return list(_put_first(tuple(out), new))
-    if hasattr(out, "_fields"):
-        field = next(f for f in out._fields if tensors_by_path(getattr(out, f)))
-        return out._replace(**{field: _put_first(getattr(out, field), new)})
-    copied = type(out)(**dict(out.items()))
+        i = next(i for i, item in enumerate(items) if tensors_by_path(item))
+        items[i] = _put_first(items[i], new)
+        return type(out)(*items) if hasattr(out, "_fields") else type(out)(items)
+    copied = copy.copy(out)  # a mapping, such as a transformers ModelOutput
     key = next(k for k, v in copied.items() if tensors_by_path(v))
     copied[key] = _put_first(copied[key], new)
     return copied

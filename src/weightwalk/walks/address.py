@@ -164,7 +164,7 @@ def _find(walk: Walk, name: str) -> Value:
 
 
 def axis_labels(walk: Walk, value: Value, axis: int) -> Sequence[str] | None:
-    """The labels of one axis: those given for the value's own names, else the vocabulary or the tokens where sizes fit."""
+    """The labels of one axis: those given for the value's own names, else vocabulary or tokens where sizes fit."""
     axis %= max(len(value.shape), 1)
     size = value.shape[axis] if value.shape else 0
     for name, axes in walk.labels.items():
