@@ -1,0 +1,273 @@
+"""Where an account stops: the values of a cut, and the rows that each of them becomes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from weightwalk.errors import AddressError, UsageError
+from weightwalk.readings.account.graph import Graph
+from weightwalk.readings.account.streams import Heads, Neurons, Stream
+from weightwalk.readings.account.tensors import is_float
+from weightwalk.walks.address import find_all, is_glob
+from weightwalk.walks.model import Ref, Value
+
+NAMED = ("inputs", "tokens", "modules", "heads", "neurons", "heads+neurons", "parameters")
+Cut = str | Sequence[str]
+Terms = list[tuple[str, str, float]]  # address, label, contribution
+
+
+@dataclass(slots=True)
+class Site:
+    """One value of a cut: which elements of it are cut (None: all), and how its product becomes rows."""
+
+    value: Value
+    rows: Callable[[Tensor], Terms]
+    mask: Tensor | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """The sites of a cut by value id, and remarks on how it was found."""
+
+    sites: dict[int, Site] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, site: Site) -> None:
+        """Cut at a site, unless its value is cut already."""
+        self.sites.setdefault(site.value.id, site)
+
+
+# Rows ----------------------------------------------------------------------------------------------------------------
+
+
+def whole(value: Value, address: str | None = None, label: str | None = None) -> Site:
+    """One row for the whole value."""
+    address = address or value.address
+
+    def rows(product: Tensor) -> Terms:
+        return [(address, label or address, float(product.sum(dtype=torch.float64)))]
+
+    return Site(value, rows)
+
+
+def elements(value: Value) -> Site:
+    """One row per element."""
+
+    def rows(product: Tensor) -> Terms:
+        name = value.address
+        if product.dim() == 0:
+            return [(name, name, float(product))]
+        axes = [value.walk.axis_labels(value, a) for a in range(product.dim())]
+        out = []
+        index = torch.cartesian_prod(*(torch.arange(n) for n in product.shape)).reshape(-1, product.dim())
+        for at, amount in zip(index.tolist(), product.reshape(-1).tolist(), strict=True):
+            where = f"{name}[{', '.join(map(str, at))}]"
+            said = [labels[i] for labels, i in zip(axes, at, strict=True) if labels is not None]
+            out.append((where, " ".join([where, *said]), amount))
+        return out
+
+    return Site(value, rows)
+
+
+def along(value: Value, axis: int, label: Callable[[int], str], reshape: tuple[int, ...] | None = None) -> Site:
+    """One row per index along one axis, summed over the others."""
+
+    def rows(product: Tensor) -> Terms:
+        shaped = product if reshape is None else product.reshape(reshape)
+        at = axis % shaped.dim()
+        sums = shaped.transpose(0, at).reshape(shaped.shape[at], -1).sum(1, dtype=torch.float64)
+        colons = "" if reshape is not None else ":, " * at
+        return [
+            (f"{value.address}[{colons}{i}]" if reshape is None else f"{value.address} head {i}", label(i), amount)
+            for i, amount in enumerate(sums.tolist())
+        ]
+
+    return Site(value, rows)
+
+
+def positions(value: Value, ids: Value | None) -> Site:
+    """One row per position of a (batch, position, width) value; batch rows that nothing reached are left out."""
+
+    def rows(product: Tensor) -> Terms:
+        lead = product.shape[:-1] if product.dim() > 1 else product.shape
+        sums = product.reshape(*lead, -1).sum(-1, dtype=torch.float64)
+        out = []
+        index = torch.cartesian_prod(*(torch.arange(n) for n in lead)).reshape(-1, len(lead))
+        alive = product.reshape(lead[0], -1).ne(0).any(1).tolist() if len(lead) > 1 else []
+        for at, amount in zip(index.tolist(), sums.reshape(-1).tolist(), strict=True):
+            if len(lead) > 1 and lead[0] > 1 and not alive[at[0]]:
+                continue
+            out.append((f"{value.address}[{', '.join(map(str, at))}]", token(value, ids, at), amount))
+        return out
+
+    return Site(value, rows)
+
+
+def token(value: Value, ids: Value | None, at: list[int]) -> str:
+    """What stands at a position: its token's text, else its id, else its number."""
+    walk = value.walk
+    labels = walk.labels.get("tokens")
+    if isinstance(labels, (list, tuple)) and labels and at[-1] < len(labels) and value.shape[-2] == len(labels):
+        return f"{at[-1]} {labels[at[-1]]!r}"
+    if ids is not None and ids.kept:
+        numbers = ids.numpy().reshape(-1)
+        flat = 0
+        for i, n in zip(at, value.shape[:-1], strict=True):
+            flat = flat * n + i
+        if flat < numbers.size:
+            vocab = walk.labels.get("vocab")
+            number = int(numbers[flat])
+            if isinstance(vocab, (list, tuple)) and number < len(vocab):
+                return f"{at[-1]} {vocab[number]!r}"
+            return f"{at[-1]} (token {number})"
+    return f"position {', '.join(map(str, at))}"
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------
+
+
+def given_inputs(graph: Graph) -> list[Value]:
+    """What came in from outside and is neither parameter nor buffer, if any of it is named as an input."""
+    return [v for v in graph.walk.values if v.producer is None and v.kind == "input"]
+
+
+def outside(graph: Graph) -> list[Value]:
+    """The inputs; where none is known by name (a recording of a block of code), what the modules were given."""
+    found = given_inputs(graph)
+    if found:
+        return found
+    ids = [vid for call in graph.walk.calls if call.parent == -1 for vid in call.inputs.values()]
+    return [graph.walk.values[v] for v in dict.fromkeys(ids)]
+
+
+def lookups(graph: Graph) -> list[tuple[Value, Value]]:
+    """(looked-up rows, token ids) of each embedding whose ids are an input, seen through moves only."""
+    inputs = {v.id for v in outside(graph) if not is_float(v)}
+    same = set(inputs)
+    found = []
+    for step in graph.walk.steps:
+        refs = [v.id for v in step.inputs()]
+        name = graph.bases[step.index]
+        if name in ("view", "reshape", "to_copy", "clone", "alias", "detach", "slice", "select", "unsqueeze", "squeeze",
+                    "clamp", "contiguous", "expand", "transpose", "t", "masked_fill", "unbind") and refs and refs[0] in same:  # fmt: skip
+            same.update(v.id for v in step.results())
+        if name == "embedding" and len(refs) > 1 and refs[1] in same:
+            value = next(iter(step.results()))
+            found.append((value, graph.walk.values[refs[1]]))
+    return found
+
+
+def _tokens(graph: Graph, plan: Plan) -> None:
+    for value, ids in lookups(graph):
+        plan.add(positions(value, ids))
+    for value in outside(graph):
+        if is_float(value):
+            plan.add(positions(value, None) if len(value.shape) == 3 else whole(value))
+
+
+def _inputs(graph: Graph, plan: Plan) -> None:
+    for value, ids in lookups(graph):
+        plan.add(positions(value, ids))
+    for value in outside(graph):
+        if is_float(value):
+            plan.add(elements(value))
+
+
+def _writes(graph: Graph, plan: Plan, heads: bool, neurons: bool) -> None:
+    sources = Plan()
+    _inputs(graph, sources)
+    starts = list(sources.sites) or [v.id for v in graph.walk.values if v.producer is None and is_float(v)]
+    stream = Stream(graph, graph.reached(starts))
+    if not stream.writes:
+        plan.notes.append("no residual stream was found (no x + f(x)): the account stops at the inputs instead")
+        _inputs(graph, plan)
+        return
+    missing = set()
+    for write in stream.writes:
+        inside = stream.inside(write) if heads or neurons else None
+        name = graph.value(write).address
+        if isinstance(inside, Heads) and heads:
+            plan.add(along(graph.value(inside.vid), inside.axis, _label(name, "head"), inside.reshape))
+        elif isinstance(inside, Neurons) and neurons:
+            plan.add(along(graph.value(inside.vid), inside.axis, _label(name, "neuron")))
+        else:
+            plan.add(whole(graph.value(write)))
+            missing.add(name)
+    tokens = {v.id: ids for v, ids in lookups(graph)}
+    del tokens
+    for vid in stream.bases:
+        plan.add(whole(graph.value(vid)))
+
+
+def _label(name: str, what: str) -> Callable[[int], str]:
+    return lambda i: f"{name} {what} {i}"
+
+
+def _parameters(graph: Graph, plan: Plan) -> None:
+    for value in graph.walk.values:
+        if value.producer is None and value.kind == "parameter":
+            plan.add(whole(value))
+
+
+def _addresses(graph: Graph, plan: Plan, names: Iterable[str]) -> None:
+    walk = graph.walk
+    for name in names:
+        if is_glob(name):
+            found = {n: v for n, v in find_all(walk, name).items() if is_float(v)}
+            if not found:
+                raise AddressError(f"cut={name!r} matches no value of this walk; walk.addresses() lists them.")
+            for address, value in found.items():
+                plan.add(whole(value, address))
+            continue
+        try:
+            terms = walk.select(name).terms
+        except AddressError as error:
+            near = difflib.get_close_matches(name, NAMED, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise AddressError(
+                f"cut={name!r} is neither one of {', '.join(NAMED)}{hint} nor an address of this walk: {error}"
+            ) from error
+        for term in terms:
+            if not is_float(term.value):
+                raise UsageError(f"cut={name!r} holds {term.value.dtype}, and only real numbers can be cut at.")
+            site = whole(term.value, name)
+            if term.index:
+                mask = torch.zeros(term.value.shape, dtype=torch.bool)
+                mask[term.index] = True
+                site.mask = mask
+            plan.add(site)
+
+
+def plan_for(graph: Graph, cut: Cut) -> Plan:
+    """The values at which `cut` stops.
+
+    Raises:
+        AddressError: `cut` is neither a known name nor an address or glob of the walk.
+        UsageError: `cut` is of another type, or empty.
+    """
+    plan = Plan()
+    if isinstance(cut, str) and cut in NAMED:
+        if cut == "inputs":
+            _inputs(graph, plan)
+        elif cut == "tokens":
+            _tokens(graph, plan)
+        elif cut == "parameters":
+            _parameters(graph, plan)
+        else:
+            _writes(graph, plan, heads="heads" in cut, neurons="neurons" in cut)
+        return plan
+    names = [cut] if isinstance(cut, str) else list(cut) if isinstance(cut, (list, tuple)) else None
+    if not names or not all(isinstance(n, str) and n.strip() for n in names):
+        raise UsageError(
+            f"cut= takes one of {', '.join(NAMED)}, or an address, a glob, or a list of these; it was {cut!r}."
+        )
+    _addresses(graph, plan, names)
+    return plan
+
+
+__all__ = ["NAMED", "Plan", "Ref", "Site", "plan_for"]

@@ -1,0 +1,94 @@
+"""Backward ops in which the gradient carries nothing of the cut, so that the forward value must.
+
+Every backward op is linear in the gradient that it is given, and is passed by :mod:`generic` while that gradient depends
+on the cut. At the loss it does not (it starts from 1): there the forward value flows.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from weightwalk.readings.account.rules.base import Flow, Op, rule
+from weightwalk.readings.account.rules.generic import linear
+
+
+@rule("aten._log_softmax_backward_data")
+def log_softmax_backward(op: Op) -> Flow:
+    """``g - exp(y) sum(g)`` with y the log-softmax: linear in g; else the probability ``exp(y)`` flows into y by the
+    secant of exp from 0."""
+    if op.signal("grad_output"):
+        return _linear_in_gradient(op)
+    g, y, cot, dim = op["grad_output"], op["output"], op.cot, op["dim"]
+    op.freeze("slopes of nonlinear functions (secants from 0)")
+    total = g.sum(dim, keepdim=True)
+    op.constant(cot * g, "gradient at the target")
+    op.constant(-cot * total, "exp(0)")
+    near = y.abs() < op.sweep.unit**0.5
+    one = torch.ones((), dtype=y.dtype)
+    slope = torch.where(near, one, torch.expm1(y) / torch.where(near, one, y))
+    slope = torch.where(y.isinf(), torch.zeros_like(slope), slope)
+    return {"output": -cot * total * slope}
+
+
+def _linear_in_gradient(op: Op) -> Flow:
+    op.freeze("backward pass: activations and weights, the gradient flows")
+    g, y, cot, dim = op["grad_output"], op["output"], op.cot, op["dim"]
+    del g
+    p = y.exp()
+    return {"grad_output": cot - (cot * p).sum(dim, keepdim=True)}
+
+
+@rule("aten._softmax_backward_data")
+def softmax_backward(op: Op) -> Flow:
+    """``p (g - sum(g p))``: linear in g."""
+    if not op.signal("grad_output"):
+        return linear(op)
+    op.freeze("backward pass: activations and weights, the gradient flows")
+    p, cot, dim = op["output"], op.cot, op["dim"]
+    return {"grad_output": p * (cot - (cot * p).sum(dim, keepdim=True))}
+
+
+@rule("aten.mse_loss_backward")
+def mse_backward(op: Op) -> Flow:
+    """``g 2 (x - t) / n``: linear in g; else in x and t."""
+    x, t, cot = op["self"], op["target"], op.cot
+    factor = 2.0 / (x.numel() if op["reduction"] == 1 else 1)
+    if op.signal("grad_output"):
+        op.freeze("backward pass: activations and weights, the gradient flows")
+        return {"grad_output": cot * factor * (x - t)}
+    flow = cot * op["grad_output"] * factor
+    return {"self": flow, "target": -flow}
+
+
+@rule("aten.threshold_backward")
+def threshold_backward(op: Op) -> Flow:
+    """The gradient where the unit was on."""
+    op.freeze("which units are on (ReLU masks)")
+    on = op["self"] > op["threshold"]
+    return {"grad_output": torch.where(on, op.cot, torch.zeros((), dtype=op.cot.dtype))}
+
+
+@rule("aten.tanh_backward")
+def tanh_backward(op: Op) -> Flow:
+    """``g (1 - y^2)``."""
+    return {"grad_output": op.cot * (1 - op["output"].square())}
+
+
+@rule("aten.sigmoid_backward")
+def sigmoid_backward(op: Op) -> Flow:
+    """``g y (1 - y)``."""
+    return {"grad_output": op.cot * op["output"] * (1 - op["output"])}
+
+
+@rule("aten.embedding_dense_backward")
+def embedding_backward(op: Op) -> Flow:
+    """Each row of the table collects the gradients of its places; padding rows collect none."""
+    ids = op["indices"]
+    cot = op.cot[ids]
+    padding = op["padding_idx"]
+    if padding >= 0:
+        cot = torch.where((ids == padding).unsqueeze(-1), torch.zeros((), dtype=cot.dtype), cot)
+    if op["scale_grad_by_freq"]:
+        counts = torch.bincount(ids.reshape(-1))[ids]
+        cot = cot / counts.unsqueeze(-1).clamp(min=1)
+    return {"grad_output": cot}

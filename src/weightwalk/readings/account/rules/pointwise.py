@@ -1,0 +1,146 @@
+"""Nonlinear functions of one number: a gate passes the cotangent through the secant from 0.
+
+``y = f(0) + s x`` with ``s = (f(x) - f(0)) / x``. For ReLU s is 0 or 1, exactly; for GELU, SiLU, tanh it is ``y / x``; where
+``f(0)`` is not 0 (sigmoid, softplus, exp, cos) it is a constant of its own, so that s stays bounded: ``y / x`` would
+grow without limit near 0 and split a finite number into huge terms of opposite signs. Near 0, ``s = f'(0)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightwalk.readings.account.rules.base import RULES, Entry, Flow, Op, Opaque, rule
+
+GATE = "slopes of nonlinear functions (secants from 0)"
+
+Anchor = Callable[[Op], tuple[float, float]]
+
+
+def _at(value: float, slope: float) -> Anchor:
+    return lambda op: (value, slope)
+
+
+def _argument(op: Op, name: str, default: Any) -> Any:
+    found = op.args.get(name)
+    return default if found is None else found
+
+
+def _clamp(op: Op) -> tuple[float, float]:
+    low, high = _argument(op, "min", None), _argument(op, "max", None)
+    low = _argument(op, "min_val", -math.inf) if low is None else low
+    high = _argument(op, "max_val", math.inf) if high is None else high
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+        raise Opaque
+    name = op.step.op.split(".")[1].strip("_")
+    if name == "hardtanh":
+        low, high = _argument(op, "min_val", -1.0), _argument(op, "max_val", 1.0)
+    at = min(max(0.0, low), high)
+    return at, 1.0 if low < 0 < high else 0.0
+
+
+def _power(op: Op) -> tuple[float, float]:
+    p = op["exponent"]
+    if isinstance(p, Tensor):
+        raise Opaque
+    return (0.0, 1.0 if p == 1 else 0.0) if p > 0 else (1.0, 0.0) if p == 0 else (math.nan, math.nan)
+
+
+ANCHORS: dict[str, Anchor] = {
+    # f(0), f'(0)
+    **dict.fromkeys(
+        "tanh erf sin asin sinh asinh atan atanh tan expm1 log1p elu selu softsign erfinv celu".split(), _at(0, 1)
+    ),
+    **dict.fromkeys("relu leaky_relu prelu rrelu_with_noise abs sqrt square tanhshrink".split(), _at(0, 0)),
+    **dict.fromkeys("softshrink hardshrink relu6 sign".split(), _at(0, 0)),
+    **dict.fromkeys("gelu silu hardswish".split(), _at(0, 0.5)),
+    "mish": _at(0, 0.6),
+    "sigmoid": _at(0.5, 0.25),
+    "hardsigmoid": _at(0.5, 1 / 6),
+    "exp": _at(1, 1),
+    "exp2": _at(1, math.log(2)),
+    "cos": _at(1, 0),
+    "cosh": _at(1, 0),
+    "erfc": _at(1, -2 / math.sqrt(math.pi)),
+    "log_sigmoid": _at(-math.log(2), 0.5),
+    "log_sigmoid_forward": _at(-math.log(2), 0.5),
+    "softplus": lambda op: (math.log(2) / _argument(op, "beta", 1), 0.5),
+    **dict.fromkeys("clamp clamp_min clamp_max hardtanh".split(), _clamp),
+    # no value at 0: y = (y / x) x
+    **dict.fromkeys("log log2 log10 rsqrt reciprocal acos digamma lgamma".split(), _at(math.nan, math.nan)),
+    "pow": _power,
+}
+
+
+def secant(op: Op) -> Flow:
+    """``cot * (f(x) - f(0)) / x``, and ``cot * f(0)`` as a constant."""
+    name = op.step.op.split(".")[1].strip("_")
+    key = next((k for k in ("self", "input") if op.given(k)), None)
+    if key is None or (name == "pow" and not op.given("self")) or (name != "prelu" and _signals(op) > 1):
+        raise Opaque
+    start, slope = ANCHORS[name](op)
+    x, y, cot = op[key], op.out, op.cot
+    zero, one = torch.zeros((), dtype=x.dtype), torch.ones((), dtype=x.dtype)
+    if math.isnan(start):
+        op.freeze("slopes y / x of functions without a value at 0")
+        if (x == 0).any():
+            raise Opaque
+        return {key: cot * (y / x)}
+    op.freeze(GATE)
+    if start:
+        op.constant(cot * start, f"{name}(0)")
+        rise = y - start
+        near = x.abs() < math.sqrt(op.sweep.unit)
+    else:
+        rise, near = y, x == 0
+    s = torch.where(near, one * slope, rise / torch.where(near, one, x))
+    return {key: cot * torch.where(x.isinf(), zero, s)}
+
+
+def _signals(op: Op) -> int:
+    return sum(op.signal(k) for k in op.tensors())
+
+
+for _name in ANCHORS:
+    RULES[f"aten.{_name}"] = Entry(secant, "")
+
+
+@rule("aten.relu", "aten.threshold", freezes="which units are on (ReLU masks)")
+def relu(op: Op) -> Flow:
+    """``y = m x``: m is 0 or 1, exactly. A threshold's replacement value is a constant."""
+    x = op["self"]
+    limit = op.args.get("threshold") or 0
+    value = op.args.get("value") or 0
+    on = x > limit
+    if value:
+        op.constant(op.cot * ~on * value, "value below the threshold")
+    return {"self": torch.where(on, op.cot, torch.zeros((), dtype=x.dtype))}
+
+
+@rule("aten.glu", freezes="softmax patterns and sigmoid gates")
+def glu(op: Op) -> Flow:
+    """``a sigmoid(b)``: the gate is frozen."""
+    dim = op.args.get("dim")
+    _, b = op["self"].chunk(2, -1 if dim is None else dim)
+    return {"self": torch.cat([op.cot * b.sigmoid(), torch.zeros_like(b)], -1 if dim is None else dim)}
+
+
+@rule("aten.maximum", "aten.minimum", "aten.fmax", "aten.fmin", freezes="which of two is larger")
+def larger(op: Op) -> Flow:
+    """The winner takes all; ties are halved."""
+    a, b, cot = op["self"], op["other"], op.cot
+    first = (a > b) if "max" in op.step.op else (a < b)
+    share = torch.where(a == b, 0.5, first.to(cot.dtype))
+    return {"self": cot * share, "other": cot * (1 - share)}
+
+
+@rule("aten.round", "aten.floor", "aten.ceil", "aten.trunc", "aten.sign", "aten.sgn", "aten.heaviside", "aten.remainder",
+      freezes="steps (round, floor, sign): constants")  # fmt: skip
+def steps(op: Op) -> Flow:
+    """Piecewise constant: nothing flows."""
+    op.constant(op.cot * op.out, op.step.name)
+    return {}
