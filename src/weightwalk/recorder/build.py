@@ -241,6 +241,8 @@ class Builder:
             number, version = self.store.buffers[buffer.index]
             if write.saved is not None:
                 self.store.held[number].undo.append(Undo(version, write.key, write.saved))
+            elif self.tape.keeper is not None:
+                self.store.held[number].since = version + 1
             fresh = self._new_buffer(write.key, write.key, buffer, external=False)
             fresh.written = write.key[1:]
             pairs.append((old, self._new_value(fresh, write.key[1:], index, "op")))
@@ -315,19 +317,9 @@ class Builder:
             if t < len(self.tape.events):
                 self.event(self.tape.events[t])
         for i, c in enumerate(self.tape.calls):
-            self.walk.calls.append(  # type: ignore[attr-defined]
-                Call(
-                    i,
-                    c.path,
-                    c.nth,
-                    c.module,
-                    c.parent,
-                    bounds[i][0],
-                    bounds[i][1],
-                    inputs.get(i, {}),
-                    outputs.get(i, {}),
-                )  # fmt: skip
-            )
+            span = bounds[i]
+            call = Call(i, c.path, c.nth, c.module, c.parent, span[0], span[1], inputs.get(i, {}), outputs.get(i, {}))
+            self.walk.calls.append(call)  # type: ignore[attr-defined]
         mark_loss(self.steps, self.walk.calls)
         self._finish_given()
         name_updates(self.steps, self.values, self.given)

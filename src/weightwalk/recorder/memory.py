@@ -37,11 +37,15 @@ class Undo:
 
 @dataclass(slots=True)
 class Held:
-    """One storage: a tensor that keeps it alive, its version counter when the recording ended, and its undo log."""
+    """One storage: a tensor that keeps it alive, its version counter when the recording ended, and its undo log.
+
+    Versions before `since` are gone: they were overwritten while nobody had asked to keep them.
+    """
 
     tensor: torch.Tensor | None
     counter: int | None = None
     hidden_write: bool = False
+    since: int = 0
     undo: list[Undo] = field(default_factory=list)
 
 
@@ -97,14 +101,16 @@ class MemoryStore:
         self._rebuilt: dict[int, torch.Tensor] = {}
 
     def kept(self, value: Value) -> bool:
-        """Whether the storage behind `value` was kept."""
-        return self.held[self.buffers[value.buffer][0]].tensor is not None
+        """Whether the storage behind `value` was kept, as it was at that moment."""
+        storage, version = self.buffers[value.buffer]
+        held = self.held[storage]
+        return held.tensor is not None and version >= held.since
 
     def tensor(self, value: Value) -> torch.Tensor:
         """The numbers of `value` as a tensor on the device where they were recorded; do not write to it."""
         storage, version = self.buffers[value.buffer]
         held = self.held[storage]
-        if held.tensor is None:
+        if held.tensor is None or version < held.since:
             raise NotKeptError(
                 f"the numbers of {value.address} were not kept; record again with keep= naming it, "
                 f"for example keep=[{value.address!r}]."
