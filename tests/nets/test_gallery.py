@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -79,13 +80,13 @@ def test_sqrt_has_learned_the_root() -> None:
 
 
 def test_sqrt_is_a_chain_of_straight_pieces() -> None:
-    """CHECKLIST 165, 166: its kinks are where a unit's sum is 0; between them it is a line; H units give at most H + 1."""
+    """CHECKLIST 165, 166: kinks are where a unit's sum is 0, between them it is a line; H units give at most H + 1."""
     p = weights("sqrt")
     w1, b1, w2 = p["fc1.weight"][:, 0], p["fc1.bias"], p["fc2.weight"][0]
     kinks = np.unique(-b1[w1 != 0] / w1[w1 != 0])
     edges = np.concatenate([[-50.0], kinks[(kinks > -50) & (kinks < 50)], [50.0]])
     assert len(edges) - 1 <= len(b1) + 1
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         on = w1 * (left + right) / 2 + b1 > 0
         slope, offset = float((w2 * w1)[on].sum()), float((w2 * b1)[on].sum() + p["fc2.bias"][0])
         for x in np.linspace(left, right, 200):
@@ -126,7 +127,7 @@ def test_hello_has_learned_its_four_pairs() -> None:
 
 
 def test_hello_says_how_many_seeds_fit() -> None:
-    """CHECKLIST 183: a training that fits all four pairs is not the rule, so the seeds that failed are kept on record."""
+    """CHECKLIST 183: a training that fits all four pairs is not the rule, so the seeds that failed stay on record."""
     net = load_net("hello")
     tried = net.provenance["tried"]
     fits = [run["seed"] for run in tried if run["right"] == 4]

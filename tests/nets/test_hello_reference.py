@@ -1,6 +1,6 @@
 """The run printed in the source, replayed as far as its numbers go (CHECKLIST 185-188, 190).
 
-The source prints the walk of "hello" through its trained net: the embedding, both sums, both activations, the logits. It
+The source prints the walk of "hello" through its trained net: embedding, both sums, both activations, the logits. It
 does not print the weights, so each test completes them at random in every way that agrees with what is printed; what
 holds for all completions follows from the printed numbers alone.
 """

@@ -121,9 +121,7 @@ def test_text() -> None:
         hello.inputs("cat bird")
     with pytest.raises(UsageError, match="The character '☕'"):
         load_net("gpt").inputs("☕")
-    with pytest.raises(
-        UsageError, match="The token id 5 does not exist: its first layer, embed, knows ids from 0 to 4"
-    ):
+    with pytest.raises(UsageError, match="The token id 5 does not exist: its first layer, embed, knows ids from 0 to"):
         hello.inputs([5])
     with pytest.raises(UsageError, match="has 65 tokens, and this net has positions for 64: shorten it"):
         load_net("gpt").inputs("?" * 65)

@@ -114,7 +114,7 @@ def test_the_import_path_is_put_back(here: Path) -> None:
         ("empty_for_test:net", "'empty_for_test' has no 'net'; it is empty"),
         (
             "nowhere_for_test:net",
-            "There is no module 'nowhere_for_test', neither installed nor in the current directory",
+            "There is no module 'nowhere_for_test', neither installed nor in the current",
         ),
         ("torch.nowhere_for_test:net", "There is no module 'torch.nowhere_for_test'"),
         ("bad_for_test:x", "Importing 'bad_for_test' failed: it needs 'not_there_at_all', which is not installed"),
@@ -124,7 +124,7 @@ def test_the_import_path_is_put_back(here: Path) -> None:
         ("mine_for_test:no_net", "called without arguments, gave a str; expected an nn.Module"),
         (
             "mine_for_test:broken",
-            "Making 'mine_for_test:broken' failed: ValueError: no such luck (mine_for_test.py, line",
+            "Making 'mine_for_test:broken' failed: ValueError: no such luck (mine_for_test.py,",
         ),
     ],
 )
