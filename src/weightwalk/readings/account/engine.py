@@ -97,14 +97,15 @@ class Sweep:
         found = self._tensors.get(vid)
         if found is None:
             found = tensor_of(self.walk, self.walk.values[vid])
-            if self.floats[vid]:
-                found = found.to("cpu", self.dtype)
-            elif found.is_complex():
-                found = found.to("cpu", torch.complex128 if self.dtype == torch.float64 else torch.complex64)
-            else:
-                found = found.cpu()
+            found = found.to("cpu", self.dtype_of(vid)) if self.floats[vid] else found.cpu()
             self._tensors[vid] = found
         return found
+
+    def dtype_of(self, vid: int) -> torch.dtype:
+        """What the sweep computes in at a value: its own dtype, or the complex one of that precision."""
+        if not self.walk.values[vid].dtype.startswith("complex"):
+            return self.dtype
+        return torch.complex128 if self.dtype == torch.float64 else torch.complex64
 
     def constant_argument(self, argument: Any) -> Any:
         """A recorded constant as torch takes it; float dtypes become the sweep's own."""
@@ -112,7 +113,8 @@ class Sweep:
             return argument
         named = getattr(torch, argument, None)
         if isinstance(named, torch.dtype):
-            return self.dtype if named.is_floating_point else named
+            wide = torch.complex128 if self.dtype == torch.float64 else torch.complex64
+            return self.dtype if named.is_floating_point else wide if named.is_complex else named
         if isinstance(named, (torch.memory_format, torch.layout)):
             return named
         return "cpu" if argument.startswith(("cuda", "mps", "xpu")) else argument
@@ -214,6 +216,8 @@ class Sweep:
                 continue
             if not isinstance(cot, Picked):
                 cot = fold(cot, self.walk.values[vid].shape)
+                if cot.is_complex() and not self.walk.values[vid].dtype.startswith("complex"):
+                    cot = cot.real
             try:
                 part, size = self._inner(vid, cot)
             except NotKeptError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from weightwalk.readings.account.tensors import is_float
+from weightwalk.readings.account.tensors import is_number
 from weightwalk.walks.model import Ref, Step, Value, leaves
 from weightwalk.walks.walk import Walk
 
@@ -75,7 +75,7 @@ class Graph:
 
     def __init__(self, walk: Walk) -> None:
         self.walk = walk
-        self.floats: list[bool] = [is_float(v) for v in walk.values]
+        self.floats: list[bool] = [is_number(v) for v in walk.values]
         self.bases: list[str] = [base(s.op) for s in walk.steps]
         self._users: dict[int, list[int]] | None = None
         self._shown: dict[int, list[int]] = {}

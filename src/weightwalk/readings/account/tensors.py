@@ -16,6 +16,11 @@ def is_float(value: Value) -> bool:
     return value.dtype.startswith(("float", "bfloat"))
 
 
+def is_number(value: Value) -> bool:
+    """Whether a value holds floating-point numbers, real or complex: what can carry contributions."""
+    return value.dtype.startswith(("float", "bfloat", "complex"))
+
+
 def tensor_of(walk: Walk, value: Value) -> Tensor:
     """The recorded numbers of `value`, from memory or from a file, in the recorded dtype; not to be written to."""
     direct = getattr(walk.store, "tensor", None)
@@ -47,8 +52,14 @@ Cotangent = Tensor | Picked
 
 
 def inner(cot: Tensor, value: Tensor) -> tuple[float, float]:
-    """``<cot, value>`` and ``sum |cot * value|``, summed in float64; 0 times infinity counts as 0."""
-    product = cot * value
+    """``<cot, value>`` and ``sum |cot * value|``, summed in float64; 0 times infinity counts as 0.
+
+    Of complex numbers, the real part of ``conj(cot) value``.
+    """
+    if cot.is_complex() or value.is_complex():
+        product = (cot.conj() * value).real
+    else:
+        product = cot * value
     total = float(product.sum(dtype=torch.float64))
     if total != total or total in (float("inf"), float("-inf")):
         product = torch.where(cot == 0, torch.zeros((), dtype=product.dtype), product)

@@ -67,6 +67,8 @@ def softmax(op: Op) -> Flow:
 def _pattern(op: Op) -> Tensor:
     """The attention pattern, computed again from the recorded queries and keys: (..., H, Tq, Tk)."""
     q, k = op["query"], op["key"]
+    if k.shape[-3] != q.shape[-3]:  # grouped heads share a key
+        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
     scale = op.args.get("scale")
     scores = (q @ k.transpose(-1, -2)) * (scale if scale is not None else 1 / math.sqrt(q.shape[-1]))
     if op.args.get("is_causal"):

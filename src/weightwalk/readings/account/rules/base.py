@@ -177,7 +177,7 @@ class Op:
         if isinstance(cot, Picked):
             return cot.dense()
         if cot is None:
-            return torch.zeros(self.result(k).shape, dtype=self.sweep.dtype)
+            return torch.zeros(self.result(k).shape, dtype=self.sweep.dtype_of(self.result(k).id))
         return cot
 
     @property

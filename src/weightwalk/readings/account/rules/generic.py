@@ -106,6 +106,8 @@ def _close(a: list[Tensor], b: list[Tensor]) -> bool:
     for x, y in zip(a, b, strict=True):
         if x.shape != y.shape:
             return False
+        if not (y.is_floating_point() or y.is_complex()):
+            return False
         scale = y.abs().max() if y.numel() else 0.0
         if not bool(((x - y).abs() <= TOLERANCE * torch.finfo(y.dtype).eps * scale).all()):
             return False

@@ -45,13 +45,13 @@ def expand(op: Op) -> Flow:
     return {"self": op.cot.sum_to_size(op.shape("self")) if op.shape("self") else op.cot.sum()}
 
 
-@rule("aten.t")
+@rule("aten.t", "aten.t_")
 def t(op: Op) -> Flow:
     """Transpose."""
     return {"self": op.cot.t()}
 
 
-@rule("aten.transpose.int")
+@rule("aten.transpose.int", "aten.transpose_")
 def transpose(op: Op) -> Flow:
     """Transpose."""
     return {"self": op.cot.transpose(op["dim0"], op["dim1"])}
@@ -225,6 +225,14 @@ def embedding(op: Op) -> Flow:
     return {"weight": table}
 
 
+@rule("aten.as_strided")
+def as_strided(op: Op) -> Flow:
+    """Another window onto the memory of `self`."""
+    vid = op.value_id("self")
+    assert vid is not None
+    return {"self": _window(op, vid)}
+
+
 # Our own steps: windows onto one storage ---------------------------------------------------------------------------
 
 
@@ -263,7 +271,12 @@ def alias(op: Op) -> Flow:
     base = op.value_id("base")
     if base is None:
         raise Opaque
+    return {"base": _window(op, base)}
+
+
+def _window(op: Op, base: int) -> Tensor:
+    """The cotangent of the output laid onto the window of value `base`."""
     here, there = _positions(op, op.result().id), _positions(op, base)
     if not bool(torch.isin(here, there).all()):
         raise Opaque
-    return {"base": _onto(here, op.cot, there, op.shape("base"))}
+    return _onto(here, op.cot, there, op.sweep.walk.values[base].shape)

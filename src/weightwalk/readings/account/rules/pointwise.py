@@ -91,14 +91,17 @@ def secant(op: Op) -> Flow:
             raise Opaque
         return {key: cot * (y / x)}
     op.freeze(GATE)
+    beyond = x.isinf()
     if start:
-        op.constant(cot * start, f"{name}(0)")
+        op.constant(cot * torch.where(beyond, y, one * start), f"{name}(0)")
         rise = y - start
         near = x.abs() < math.sqrt(op.sweep.unit)
     else:
         rise, near = y, x == 0
     s = torch.where(near, one * slope, rise / torch.where(near, one, x))
-    return {key: cot * torch.where(x.isinf(), zero, s)}
+    if not start and bool((beyond & (y != 0)).any()):
+        op.constant(torch.where(beyond, cot * y, zero), f"{name} of infinity")
+    return {key: torch.where(beyond, zero, cot * s)}
 
 
 def _signals(op: Op) -> int:

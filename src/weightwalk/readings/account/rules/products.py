@@ -161,7 +161,7 @@ def mul(op: Op) -> Flow:
     flow: Flow = {}
     for key, other, s in zip(("self", "other"), ("other", "self"), _plain(op, "self", "other"), strict=True):
         if s:
-            cot = op.cot * op[other]
+            cot = op.cot * (op[other].conj() if op[other].is_complex() else op[other])
             flow[key] = cot if s == 1 else cot * s
     return flow
 
