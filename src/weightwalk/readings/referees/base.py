@@ -40,12 +40,14 @@ class Expected:
         unchecked: Why nothing can be said of the numbers (random draws, memory that was never set); ``""`` otherwise.
         accept: For answers that are not unique (the place of a maximum that occurs twice): tells, elementwise, which
             recorded numbers are right.
+        refused: Why nothing recorded can be right: the op cannot have run on such arguments.
     """
 
     value: np.ndarray
     bound: np.ndarray | float | None
     unchecked: str = ""
     accept: Callable[[np.ndarray], Any] | None = None
+    refused: str = ""
 
 
 class Context(Arithmetic):
@@ -80,7 +82,7 @@ class Context(Arithmetic):
         rounded with its unit roundoff when it is not.
         """
         dtype = self.dtypes[index] if index < len(self.dtypes) else array.dtype
-        if array.dtype == dtype:
+        if array.dtype == dtype or (not self.bounds and is_float(dtype) and is_float(array.dtype)):
             return Expected(array, 0.0)
         if is_float(dtype):
             v = array.astype(np.complex128 if array.dtype.kind == "c" else self.wide)

@@ -38,6 +38,8 @@ def judge(recorded: np.ndarray, expected: Expected) -> Judgement:
     Nothing passes by being incomparable: a number is right only if ``deviation <= bound`` is true.
     """
     value = expected.value
+    if expected.refused:
+        return Judgement(False, np.inf, message=expected.refused)
     if recorded.shape != value.shape:
         text = f"has shape {list(recorded.shape)}, the op gives {list(value.shape)}"
         return Judgement(False, np.inf, message=text)
