@@ -23,10 +23,10 @@ CUT says where to stop: inputs, tokens, modules, heads, neurons, heads+neurons, 
 (--cut may be repeated). The rows shown, the rest and the remainder add up to the number, to the last bit."""
 
 
-@click.command("account", epilog=EPILOG)
+@click.command("account", cls=common.NumbersWelcome, epilog=EPILOG)
 @click.argument("words", metavar="FILE|NET [INPUT] ADDRESS", nargs=-1, required=True)
 @click.option("--cut", multiple=True, default=("modules",), show_default=True, help="Where the account stops.")
-@click.option("--top", type=click.IntRange(1), default=12, show_default=True, help="Rows to show before the rest.")
+@click.option("--top", type=click.IntRange(1), metavar="N", default=12, show_default=True, help="Rows to show before the rest.")
 @click.option("--split", default=None, help="How a product of two signals is shared out (see the documentation).")
 @common.fresh_option
 @common.seed_option

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +21,29 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The same facts as JSON on standard output.")
-seed_option = click.option("--seed", type=int, default=None, help="Seed of everything random; recorded in the walk.")
+seed_option = click.option("--seed", type=int, metavar="N", default=None, help="Seed of everything random; recorded in the walk.")
 fresh_option = click.option("--fresh", is_flag=True, help="Train gallery nets anew, whatever is remembered.")
-dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default=None, help="Convert the net first.")
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), metavar="DTYPE", default=None, help="Convert the net first: float64, float32, bfloat16, float16.")
+
+
+class NumbersWelcome(click.Command):
+    """A command whose INPUT may be a negative number, which click would take for an option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings = {**self.context_settings, "ignore_unknown_options": True}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse unknown options here, as they are no longer refused by the parser."""
+        known = [o for p in self.get_params(ctx) if isinstance(p, click.Option) for o in (*p.opts, *p.secondary_opts)]
+        for arg in args[: args.index("--")] if "--" in args else args:
+            name = arg.partition("=")[0]
+            if not re.match(r"--?[A-Za-z]", name) or name in known or re.match(r"-(inf|nan)\b", name):
+                continue
+            if name.startswith("--") or name[:2] not in known:
+                near = difflib.get_close_matches(name, known, n=2)
+                raise click.NoSuchOption(name, possibilities=near, ctx=ctx)
+        return super().parse_args(ctx, args)
 
 
 def is_walk_file(source: str) -> bool:
@@ -169,6 +191,20 @@ def training_progress() -> Iterator[Callable[[str, int, int, float], None] | Non
             bar.update(tasks[name], completed=done, loss=loss)
 
         yield tell
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error for work that counts; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager

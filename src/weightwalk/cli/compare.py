@@ -18,9 +18,9 @@ Examples:
 Exit code 0: the same, bit for bit. 1: they differ."""
 
 
-@click.command("compare", epilog=EPILOG)
+@click.command("compare", cls=common.NumbersWelcome, epilog=EPILOG)
 @click.argument("words", metavar="A.walk B.walk | NET INPUT INPUT", nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(1), default=12, show_default=True, help="Rows to show.")
+@click.option("--top", type=click.IntRange(1), metavar="N", default=12, show_default=True, help="Rows to show.")
 @common.fresh_option
 @common.seed_option
 @common.dtype_option

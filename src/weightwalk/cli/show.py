@@ -19,7 +19,7 @@ Examples:
 @click.argument("file", metavar="FILE.walk")
 @click.option("--addresses", metavar="GLOB", help="List the values whose address matches: * within one part, ** across.")
 @click.option("--story", is_flag=True, help="Tell the walk, as `weightwalk walk` does.")
-@click.option("--depth", type=click.IntRange(0), help="With the story: levels of modules to unfold.")
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="With the story: levels of modules to unfold.")
 @click.option("--focus", metavar="ADDRESS", help="Tell this module, op or number only.")
 @click.option("--html", metavar="FILE.html", help="Write a page that shows the walk.")
 @common.json_option

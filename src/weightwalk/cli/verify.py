@@ -13,10 +13,10 @@ Examples:
   weightwalk verify gpt "The capital of France is"
 
 \b
-Exit code 0: every step agrees. 1: at least one does not, or the file was changed. 2: no such file, or no walk."""
+Exit code 0: no step is wrong. 1: at least one is. 2: no such file, no walk, or one whose digests do not match."""
 
 
-@click.command("verify", epilog=EPILOG)
+@click.command("verify", cls=common.NumbersWelcome, epilog=EPILOG)
 @click.argument("source", metavar="FILE|NET")
 @click.argument("given", metavar="[INPUT]", required=False)
 @click.option(
@@ -37,8 +37,8 @@ def command(
     if referee == "torch" or not common.is_walk_file(source):
         common.needs_torch("for the torch referee" if common.is_walk_file(source) else "to run a net")
     walk = common.walk_of(source, given, fresh=fresh, seed=seed, dtype=dtype)
-    with common.working("recomputing every step"):
-        report = walk.verify(referee)
+    with common.counting("recomputing step") as progress:
+        report = walk.verify(referee, progress=progress)
     if as_json:
         common.emit(report)
     else:

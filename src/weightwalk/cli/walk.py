@@ -23,13 +23,13 @@ NET is a gallery name (weightwalk nets), a directory with a transformers checkpo
 package.module:object. INPUT is numbers (2.0 or 1,2,3), text, or @file (.npy, .json, .txt, .safetensors)."""
 
 
-@click.command("walk", epilog=EPILOG)
+@click.command("walk", cls=common.NumbersWelcome, epilog=EPILOG)
 @click.argument("net")
 @click.argument("given", metavar="INPUT")
-@click.option("--depth", type=click.IntRange(0), help="Levels of modules to unfold in a large net.")
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="Levels of modules to unfold in a large net.")
 @click.option("--focus", metavar="ADDRESS", help="Unfold this module, op or number only.")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Terms of a long sum to show.")
-@click.option("--digits", type=click.IntRange(2, 17), default=9, show_default=True, help="Significant digits to show.")
+@click.option("--top", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Terms of a long sum to show.")
+@click.option("--digits", type=click.IntRange(2, 17), metavar="N", default=9, show_default=True, help="Significant digits to show.")
 @click.option("--keep", metavar="GLOB", multiple=True, help="Store only these values; may be repeated.")
 @click.option("--patch", metavar="ADDRESS=VALUE", multiple=True, help="Replace a value as it is produced: a number or @file.npy.")
 @click.option("--open-fused", is_flag=True, help="Run fused ops decomposed; this changes low bits, and says by how much.")

@@ -85,13 +85,17 @@ def _rounding_note(walk: Walk, sections: list[Section], digits: int) -> str:
     if not told:
         return ""
     off = sum(any(t.kind == "rounding" for t in s.terms) for s in told)
+    open_ = [s.label for s in told if not s.total.is_finite() or any(not t.value.is_finite() for t in s.terms)]
+    if open_:
+        which = ", ".join(open_[:3]) + (" and others" if len(open_) > 3 else "")
+        rest = "; the others close as printed" if len(open_) < len(told) else ""
+        return f"{len(open_)} of {len(told)} sums hold NaN or infinity, so there is nothing to add up ({which}){rest}."
+    all_ = "The sum closes" if len(told) == 1 else f"All {len(told)} sums close"
     if not off:
-        return f"All {len(told)} sums close as printed, to the last digit."
+        return f"{all_} as printed, to the last digit."
     dtypes = sorted({v.dtype for v in walk.values if v.dtype.startswith(("float", "bfloat")) and v.kind == "op"})
-    return (
-        f"All {len(told)} sums close as printed; {off} of them with a rounding term: what {' and '.join(dtypes)} arithmetic "
-        f"and the {digits} digits shown leave of the exact sum."
-    )
+    which = "with a rounding term" if len(told) == 1 else f"{off} of them with a rounding term"
+    return f"{all_} as printed, {which}: what {' and '.join(dtypes)} arithmetic and the {digits} digits shown leave."
 
 
 def _title(walk: Walk) -> str:

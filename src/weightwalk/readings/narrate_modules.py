@@ -40,7 +40,9 @@ def tell_modules(teller: Teller, walk: Walk, depth: int | None) -> tuple[list[Se
     sections += [step] if step is not None else []
     notes = [
         "Norms and largest numbers are those of the last position of the first example (the last row of each value).",
-        "Not told: " + ", ".join(sorted(tree.passed)) + ", which only move or select numbers." if tree.passed else "",
+        f"Not told, because they only move, make or select numbers: the ops {', '.join(sorted(tree.passed))}."
+        if tree.passed
+        else "",
         *tree.notes,
     ]
     return sections, notes

@@ -234,7 +234,9 @@ def dead(teller: Teller, step: Step) -> list[Line]:
 
 def plain_number(number: Decimal) -> str:
     """A decimal inside a sentence."""
-    return "0" if number == 0 else (f"{number:f}" if not number.is_finite() or -8 < number.adjusted() < 12 else f"{number}")
+    if not number.is_finite():
+        return "NaN" if number.is_nan() else ("inf" if number > 0 else "-inf")
+    return "0" if number == 0 else f"{number:f}" if -8 < number.adjusted() < 12 else f"{number:e}"
 
 
 def binary(teller: Teller, step: Step) -> list[Line] | None:

@@ -87,8 +87,8 @@ def moves_note(walk: Walk) -> str:
             counts[step.name] = counts.get(step.name, 0) + 1
     if not counts:
         return ""
-    listed = ", ".join(f"{n} {name}" for name, n in counts.items())
-    return f"Not told, because they only move or select numbers: {listed}."
+    listed = ", ".join(f"{name} ×{n}" for name, n in counts.items())
+    return f"Not told, because they only move or select numbers: the ops {listed}."
 
 
 # The outcome --------------------------------------------------------------------------------------------------------
@@ -135,12 +135,11 @@ def outcome(teller: Teller, walk: Walk) -> Section | None:
 
 
 def _not_finite(y: np.ndarray) -> list[Line]:
-    nan, inf = int(np.isnan(y).sum()) if y.dtype.kind not in "biu" else 0, 0
-    if y.dtype.kind not in "biu":
-        inf = int(np.isinf(y).sum())
-    if not nan and not inf:
+    if y.dtype.kind in "biu":
         return []
-    return [Text(f"Of {y.size} numbers {nan} are NaN and {inf} are infinite: this is no usable result.", "warning")]
+    counts = {"NaN": int(np.isnan(y).sum()), "infinite": int(np.isinf(y).sum())}
+    found = " and ".join(f"{n} of {y.size} {'is' if n == 1 else 'are'} {what}" for what, n in counts.items() if n)
+    return [Text(f"This is no usable result: {found}.", "warning")] if found else []
 
 
 def _winners(teller: Teller, out: Value, y: np.ndarray, labels: object) -> list[Line]:

@@ -24,10 +24,11 @@ def account_lines(account: Any, width: int, top: int | None = 12) -> Iterator[Te
     shares = [f"{100 * r.share:+.2f} %" if r.share is not None else "" for r in rows]
     for i, term in enumerate(told.terms):
         line = Text("    ")
-        line.append(values[i], style="red" if term.value < 0 else "")
+        minus = values[i].lstrip().startswith("-")
+        line.append(values[i], style="red" if minus else "")
         if i < len(rows):
             line.append(f"  {shares[i]:>10}  ", style="dim")
-            line.append(pad("▇" * round(BAR * min(rows[i].weight, 1.0)), BAR), style="red" if term.value < 0 else "blue")
+            line.append(pad(_bar(rows[i].weight), BAR), style="red" if minus else "blue")
             line.append(f"  {shown(term.label)}", style=STYLES.get(term.kind, "cyan"))
         else:
             line.append(" " * (16 + BAR) + "remainder of rounding", style="dim")
@@ -62,3 +63,7 @@ def closing_lines(account: Any, width: int) -> Iterator[Text]:
         yield from wrapped(f"{account.unchecked:,} steps could not be checked: their numbers were not kept", width, "  ", "yellow")
     for note in account.notes:
         yield from wrapped(note, width, "  ", "dim")
+
+
+def _bar(weight: float) -> str:
+    return "▇" * round(BAR * weight) if 0 <= weight <= 1 else ""

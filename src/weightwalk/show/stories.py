@@ -68,7 +68,7 @@ def sum_lines(line: Sum, width: int, indent: str) -> Iterator[Rich]:
     products = iter(zip(left, right, strict=True))
     for term, value in zip(line.terms, values, strict=False):
         text = Rich(f"{indent}  ")
-        text.append(pad(value, wide), style="red" if term.value < 0 else "")
+        text.append(pad(value, wide), style="red" if value.lstrip().startswith("-") else "")
         middle = ""
         if term.factors:
             a, b = next(products)
