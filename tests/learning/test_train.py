@@ -182,3 +182,18 @@ def test_refuses_rows_that_do_not_match_and_nets_that_cannot_learn() -> None:
 def test_a_function_may_be_the_loss() -> None:
     history = train(line(), X, Y, loss=nn.functional.huber_loss, epochs=1)
     assert history.settings["loss"] == "huber_loss"
+
+
+def test_threads_do_not_draw_from_each_others_seed() -> None:
+    def draw(seed: int) -> list[torch.Tensor]:
+        with seeded(seed):
+            return [torch.rand(1) for _ in range(300)]
+
+    alone = [draw(seed) for seed in range(4)]
+    together: dict[int, list[torch.Tensor]] = {}
+    threads = [threading.Thread(target=lambda s=s: together.update({s: draw(s)})) for s in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[s] for s in range(4)] == alone

@@ -232,3 +232,10 @@ def test_the_catalogue_lists_names_that_lead_somewhere() -> None:
     assert all(entry.description and entry.example for entry in GALLERY.values())
     assert GALLERY["linear"].settings()["lr"] == 0.1
     assert GALLERY["gpt"].settings() == {}
+
+
+def test_a_net_tells_of_itself_in_a_line() -> None:
+    text = repr(load_net("gpt"))
+    assert text.startswith("Net(name='gpt'")
+    assert "Paris" not in text
+    assert len({load_net("gpt"), load_net("gpt")}) == 2, "nets can be kept in sets"

@@ -38,6 +38,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
+_GENERATOR = threading.RLock()
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What happened in a training.
@@ -74,15 +77,17 @@ class TrainingInterrupted(KeyboardInterrupt):
 def seeded(seed: int) -> Iterator[None]:
     """Run the block with torch's CPU generator seeded; afterwards the generator is where it was.
 
-    Only the default CPU generator is touched: `torch.manual_seed` would also reset those of accelerators.
+    Only the default CPU generator is touched: `torch.manual_seed` would also reset those of accelerators. All threads
+    share it, so one such block waits for another thread's to end.
     """
-    generator = torch.default_generator
-    state = generator.get_state()
-    generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        generator.set_state(state)
+    with _GENERATOR:
+        generator = torch.default_generator
+        state = generator.get_state()
+        generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            generator.set_state(state)
 
 
 def train(

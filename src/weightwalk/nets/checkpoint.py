@@ -77,37 +77,62 @@ def checkpoint_net(source: Path | str) -> Net:
     """The model and tokenizer of a checkpoint, in eval mode and in the dtype of its weights.
 
     Args:
-        source: A directory (never looks further than that), or a hub name ``owner/name``.
+        source: A directory (never looks further than that), or a hub name ``owner/name``, of which a copy in the hub's
+            own cache is used before anything is fetched.
 
     Raises:
         UsageError: ``transformers`` is missing, the directory holds no checkpoint that can be loaded safely, or the hub
             cannot be reached.
     """
-    local = isinstance(source, Path)
     name = str(source)
-    if local:
+    if isinstance(source, Path):
         _check_directory(source)
     try:
         import transformers
     except ImportError:
         raise UsageError("Checkpoints of transformers need that library: pip install 'weightwalk[hf]'.") from None
-    safe = {"trust_remote_code": False, "local_files_only": local}
     # Seeded for tensors that the checkpoint lacks, which the library makes up at random.
     with _quiet(transformers), seeded(0):
         try:
-            config = transformers.AutoConfig.from_pretrained(name, **safe)
-            model, report = _model_class(transformers, config).from_pretrained(
-                name, config=config, use_safetensors=True, dtype="auto", output_loading_info=True, **safe
-            )
+            model, tokenizer, missing = _loaded(transformers, name, local=True)
         except Exception as error:
-            raise UsageError(_why(name, local, error)) from error
-        tokenizer = None
-        if not local or any((Path(name) / file).is_file() for file in VOCABULARIES):
-            tokenizer = _tokenizer(transformers, name, safe, config)
+            if isinstance(source, Path):
+                raise UsageError(_why(name, error)) from error
+            _check_hub(name)
+            try:
+                model, tokenizer, missing = _loaded(transformers, name, local=False)
+            except Exception as again:
+                raise UsageError(_why(name, again)) from again
     model.eval()
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # the cache serves a next token, and a walk has none
-    return _net(name, model, tokenizer, sorted(report.get("missing_keys") or ()))
+    return _net(name, model, tokenizer, missing)
+
+
+def _loaded(transformers: Any, name: str, *, local: bool) -> tuple[Any, SurfaceTokenizer | None, list[str]]:
+    """Model, tokenizer, and the names of tensors that the checkpoint lacks."""
+    safe = {"trust_remote_code": False, "local_files_only": local}
+    config = transformers.AutoConfig.from_pretrained(name, **safe)
+    model, report = _model_class(transformers, config).from_pretrained(
+        name, config=config, use_safetensors=True, dtype="auto", output_loading_info=True, **safe
+    )
+    tokenizer = None
+    if not Path(name).is_dir() or any((Path(name) / file).is_file() for file in VOCABULARIES):
+        tokenizer = _tokenizer(transformers, name, safe, config)
+    return model, tokenizer, sorted(report.get("missing_keys") or ())
+
+
+def _check_hub(name: str) -> None:
+    """One request that fails at once, where the library would try again for half a minute."""
+    import huggingface_hub
+
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except Exception as error:
+        raise UsageError(
+            f"{name!r} is no directory here and no checkpoint in the hub's cache, and the hub cannot be reached "
+            f"({type(error).__name__}): go online, or give the directory of a checkpoint."
+        ) from error
 
 
 def _check_directory(path: Path) -> None:
@@ -123,11 +148,6 @@ def _check_directory(path: Path) -> None:
         raise UsageError(f"{str(config)!r} cannot be read as JSON: {error}.") from None
     if not isinstance(settings, dict):
         raise UsageError(f"{str(config)!r} is no model configuration.")
-    if "auto_map" in settings:
-        raise UsageError(
-            f"The checkpoint {str(path)!r} brings its own code (auto_map in its config.json), which is never run: "
-            "import the model yourself and name it as package.module:object."
-        )
     if not any(path.glob("*.safetensors")):
         pickled = next((p.name for kind in ("*.bin", "*.pt", "*.pth") for p in path.glob(kind)), None)
         held = f"only pickled ones ({pickled})" if pickled else "none"
@@ -200,15 +220,15 @@ def _axes(model: Any, vocab: list[str], decoder: bool) -> dict[str, Any]:
     return axes
 
 
-def _why(name: str, local: bool, error: Exception) -> str:
+def _why(name: str, error: Exception) -> str:
     text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return (
+            f"The checkpoint {name!r} brings its own code, which is never run: import the model yourself and name it "
+            "as package.module:object."
+        )
     text = text if len(text) < 300 else text[:297] + "..."
-    if local:
-        return f"The checkpoint {name!r} cannot be loaded: {type(error).__name__}: {text}"
-    return (
-        f"The checkpoint {name!r} is no directory here, and could not be fetched from the hub (that needs the "
-        f"internet, safetensors weights and a model without code of its own): {type(error).__name__}: {text}"
-    )
+    return f"The checkpoint {name!r} cannot be loaded: {type(error).__name__}: {text}"
 
 
 @contextmanager

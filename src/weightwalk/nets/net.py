@@ -22,7 +22,7 @@ for any address a mapping from axis to names, such as ``{"logits": {-1: ["hello"
 the word ``"tokens"`` stands in place of names that only an input can give."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Net:
     """A network that can be walked.
 
@@ -38,13 +38,13 @@ class Net:
     """
 
     name: str
-    module: Callable[..., Any]
+    module: Callable[..., Any] = field(repr=False)
     description: str
     expects: Expects
-    labels: Labels = field(default_factory=dict)
-    tokenizer: Tokenizer | None = None
+    labels: Labels = field(default_factory=dict, repr=False)
+    tokenizer: Tokenizer | None = field(default=None, repr=False)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    history: History | None = None
+    history: History | None = field(default=None, repr=False)
 
     @property
     def dtype(self) -> str:
