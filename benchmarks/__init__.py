@@ -1,0 +1,1 @@
+"""Side-by-side measurements of Weightwalk and its peers: ``python -m benchmarks``."""

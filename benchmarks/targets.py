@@ -1,0 +1,102 @@
+"""What we promised, and whether this run kept it. A target that could not be measured says so: it is not met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.figures import against, ratio
+
+Results = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One target, measured."""
+
+    what: str
+    limit: str
+    measured: str
+    met: bool | None  # None: not measured
+
+
+FULL, KEEP, FLOOR = "weightwalk, everything", 'weightwalk, keep=["**"]', "minimal dispatch mode"
+TRACE, RECORD = "TorchLens trace", "TorchLens record"
+
+
+def _row(section: Results, name: str) -> Any:
+    if name not in section["rows"]:
+        raise LookupError(section["absent"].get(name, "not part of this run"))
+    return section["rows"][name]
+
+
+def _judge(what: str, limit: str, measure: Callable[[], tuple[bool, str]]) -> Verdict:
+    try:
+        met, measured = measure()
+    except LookupError as error:
+        return Verdict(what, limit, f"not measured: {error.args[0]}", None)
+    return Verdict(what, limit, measured, met)
+
+
+def _at_most(value: float, limit: float, unit: str = "×", digits: int = 2) -> tuple[bool, str]:
+    return value <= limit, f"{value:.{digits}f}{unit}"
+
+
+def _added(section: Results, name: str, most: float) -> tuple[bool, str]:
+    ours, theirs = ratio(_row(section, FULL)).median - 1, ratio(_row(section, name)).median - 1
+    if theirs <= 0:
+        raise LookupError(f"{name} added no measurable time")
+    return _at_most(max(ours, 0.0) / theirs, most, " of it")
+
+
+def _recording(s: Results) -> Iterator[Verdict]:
+    title = s["title"]
+    if s["subject"]["net"] == "five":
+        slower = lambda: against(_row(s, TRACE), _row(s, FULL)).median  # noqa: E731
+        yield _judge(
+            f"{title}: full recording against TorchLens trace",
+            "≥ 50× faster",
+            lambda: ((x := slower()) >= 50, f"{x:.0f}× faster"),
+        )
+        return
+    if s["subject"]["device"] != "cpu":
+        yield _judge(
+            f"{title}: full recording", "≤ 3× bare", lambda: _at_most(ratio(_row(s, FULL), "wall").median, 3)
+        )
+        return
+    yield _judge(
+        f"{title}: full recording", "≤ 1.10× the floor",
+        lambda: _at_most(against(_row(s, FULL), _row(s, FLOOR)).median, 1.10),
+    )  # fmt: skip
+    yield _judge(
+        f"{title}: module outputs only", "≤ 1.10× bare", lambda: _at_most(ratio(_row(s, KEEP)).median, 1.10)
+    )
+    yield _judge(f"{title}: time added, against TorchLens trace", "≤ 1/5 of it", lambda: _added(s, TRACE, 1 / 5))
+    yield _judge(f"{title}: time added, against TorchLens record", "≤ 1/3 of it", lambda: _added(s, RECORD, 1 / 3))
+
+
+_READINGS = (("verify, torch referee", 4.0), ("verify, NumPy referee", 8.0), ("account of one logit", 3.0))
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Every target of the sections that were run."""
+    sections = results["sections"]
+    found: list[Verdict] = []
+    for s in sections.get("recording", {}).values():
+        found += _recording(s)
+    for s in sections.get("readings", {}).values():
+        for name, most in _READINGS:
+            measure = lambda s=s, name=name, most=most: _at_most(ratio(_row(s, name)).median, most)  # noqa: E731
+            found.append(_judge(f"{s['title']}: {name}", f"≤ {most:g}× bare", measure))
+    for s in sections.get("memory", {}).values():
+
+        def peak(s: Results = s) -> tuple[bool, str]:
+            row = _row(s, FULL)
+            return _at_most(row["peak"] / row["kept"], 1.15)
+
+        found.append(_judge(f"{s['title']}: peak of a full recording", "≤ 1.15× the bytes kept", peak))
+    if "opening" in sections:
+        s = sections["opening"]
+        found.append(_judge(f"{s['title']}: opening it", "< 1 s", lambda: (s["open"] < 1, f"{s['open']:.2f} s")))
+    return found
