@@ -158,7 +158,7 @@ GALLERY: dict[str, Entry] = {
             "2.0",
             _sqrt,
             _sqrt_data,
-            Recipe("mse", "adam", 0.02, 1500, seeds=tuple(range(8)), choose="best"),
+            Recipe("mse", "adam", 0.02, 1000, seeds=tuple(range(8)), choose="best"),
         ),
         Entry(
             "hello",
