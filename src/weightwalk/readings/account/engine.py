@@ -25,7 +25,7 @@ from weightwalk.errors import NotKeptError, UsageError
 from weightwalk.readings.account.facts import Residual
 from weightwalk.readings.account.graph import Graph
 from weightwalk.readings.account.products import Split
-from weightwalk.readings.account.rules import find_rule, generic
+from weightwalk.readings.account.rules import find_rule, generic, zoomed
 from weightwalk.readings.account.rules.base import Flow, Key, Op, Opaque
 from weightwalk.readings.account.tensors import Cotangent, Picked, fold, inner, tensor_of
 from weightwalk.walks.model import Ref, Step
@@ -87,6 +87,7 @@ class Sweep:
         self.frozen: dict[str, int] = {}
         self.unchecked = 0
         self.passed = 0
+        self.depth = 0  # how many fused ops this sweep is inside of
         self.free: set[int] = set()  # target values, which the cut does not stop
         self._tensors: dict[int, Tensor] = {}
 
@@ -159,7 +160,6 @@ class Sweep:
         try:
             flow = self._apply(op)
         except Opaque:
-            op.constants = []
             self._term(step.address, f"opaque: {step.name} at {step.address}", "opaque").parts.append(amount)
             return
         self._hand_on(op, flow, amount, scale)
@@ -198,11 +198,12 @@ class Sweep:
 
     def _apply(self, op: Op) -> Flow:
         entry = find_rule(op.step.op)
-        if entry is None:
-            flow = generic.linear(op)
-            text = ""
-        else:
-            flow, text = entry.apply(op), entry.freezes
+        try:
+            flow = generic.linear(op) if entry is None else entry.apply(op)
+            text = "" if entry is None else entry.freezes
+        except Opaque:
+            op.constants, op.freezes, text = [], [], ""
+            flow = zoomed.inside(op)
         for frozen in dict.fromkeys([*([text] if text else []), *op.freezes]):
             self.frozen[frozen] = self.frozen.get(frozen, 0) + 1
         return flow
@@ -236,6 +237,10 @@ class Sweep:
             scale += abs(part)
             if part or not math.isfinite(part):
                 self._term(op.step.address, f"{label} at {op.step.address}", "rule").parts.append(part)
+        for vid, part in op.credits:
+            sums.append(part)
+            scale += abs(part)
+            self._constant_value(vid, part)
         if not checked or math.isnan(amount):
             self.unchecked += 1
             return

@@ -10,7 +10,8 @@ from weightwalk.readings.account.rules import (  # noqa: F401 - each fills the t
     optimizers,
     pointwise,
     products,
+    zoomed,
 )
 from weightwalk.readings.account.rules.base import RULES, Flow, Key, Op, Opaque, find_rule, rule
 
-__all__ = ["RULES", "Flow", "Key", "Op", "Opaque", "find_rule", "generic", "rule"]
+__all__ = ["RULES", "Flow", "Key", "Op", "Opaque", "find_rule", "generic", "rule", "zoomed"]

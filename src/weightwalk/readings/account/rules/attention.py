@@ -64,7 +64,7 @@ def softmax(op: Op) -> Flow:
     return {"self": flow}
 
 
-def _pattern(op: Op) -> Tensor:
+def pattern(op: Op) -> Tensor:
     """The attention pattern, computed again from the recorded queries and keys: (..., H, Tq, Tk)."""
     q, k = op["query"], op["key"]
     if k.shape[-3] != q.shape[-3]:  # grouped heads share a key
@@ -77,8 +77,8 @@ def _pattern(op: Op) -> Tensor:
     mask = op["attn_mask"] if "attn_mask" in op.args else op["attn_bias"]
     if isinstance(mask, Tensor):
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    pattern = scores.softmax(-1)
-    return torch.where(pattern.isnan(), torch.zeros((), dtype=pattern.dtype), pattern)  # a row masked whole attends to nothing
+    p = scores.softmax(-1)
+    return torch.where(p.isnan(), torch.zeros((), dtype=p.dtype), p)  # a row masked whole attends to nothing
 
 
 @rule(
@@ -90,12 +90,11 @@ def attention(op: Op) -> Flow:
     """``softmax(q k^T / sqrt(d)) v``, linear in v once the pattern is held."""
     if op.args.get("dropout_p") or len([c for c in op.cots[1:2] if c is not None]):
         raise Opaque
-    pattern, cot, shape = _pattern(op), op.cot, op.shape("value")
-    if pattern.shape[-3] != shape[-3]:  # grouped heads share a value
-        groups = pattern.shape[-3] // shape[-3]
-        flow = (pattern.transpose(-1, -2) @ cot).unflatten(-3, (shape[-3], groups)).sum(-3)
-    else:
-        flow = pattern.transpose(-1, -2) @ cot
+    shape = op.shape("value")
+    p = pattern(op)
+    flow = p.transpose(-1, -2) @ op.cot
+    if p.shape[-3] != shape[-3]:  # grouped heads share a value
+        flow = flow.unflatten(-3, (shape[-3], p.shape[-3] // shape[-3])).sum(-3)
     return {"value": flow}
 
 

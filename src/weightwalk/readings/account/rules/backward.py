@@ -6,10 +6,15 @@ on the cut. At the loss it does not (it starts from 1): there the forward value 
 
 from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Callable
 
-from weightwalk.readings.account.rules.base import Flow, Op, rule
-from weightwalk.readings.account.rules.generic import linear
+import torch
+from torch import Tensor
+
+from weightwalk.readings.account.rules.attention import pattern
+from weightwalk.readings.account.rules.base import Flow, Key, Op, Opaque, rule
+from weightwalk.readings.account.rules.generic import call, linear
 
 
 @rule("aten._log_softmax_backward_data")
@@ -92,3 +97,52 @@ def embedding_backward(op: Op) -> Flow:
         counts = torch.bincount(ids.reshape(-1))[ids]
         cot = cot / counts.unsqueeze(-1).clamp(min=1)
     return {"grad_output": cot}
+
+
+@rule("aten.silu_backward", "aten.gelu_backward", "aten.hardsigmoid_backward", "aten.hardswish_backward",
+      "aten.elu_backward", "aten.leaky_relu_backward", "aten.softplus_backward", "aten.mish_backward",
+      "aten.log_sigmoid_backward", "aten.hardtanh_backward")  # fmt: skip
+def gate_backward(op: Op) -> Flow:
+    """``g f'(x)``: the slope is what the op returns for a gradient of ones."""
+    if not op.signal("grad_output"):
+        raise Opaque
+    op.freeze("backward pass: activations and weights, the gradient flows")
+    (slope,) = call(op, {"grad_output": torch.ones_like(op["grad_output"])}, [0])
+    return {"grad_output": op.cot * slope}
+
+
+def transposed(op: Op, key: Key, fn: Callable[[Tensor], tuple[Tensor | None, ...]]) -> Flow:
+    """The flow into `key` of an op that is the linear function `fn` of it."""
+    if not op.signal(key):
+        raise Opaque
+    op.freeze("backward pass: activations and weights, the gradient flows")
+    with torch.enable_grad():
+        g = op[key].detach().clone().requires_grad_()
+        pairs = [(y, op.cot_of(i)) for i, y in enumerate(fn(g)) if y is not None and op.cots[i] is not None]
+        (flow,) = torch.autograd.grad([y for y, _ in pairs], [g], [c.reshape(y.shape) for y, c in pairs])
+    return {key: flow}
+
+
+@rule(
+    "aten._scaled_dot_product_flash_attention_for_cpu_backward", "aten._scaled_dot_product_flash_attention_backward",
+    "aten._scaled_dot_product_efficient_attention_backward",
+)  # fmt: skip
+def attention_backward(op: Op) -> Flow:
+    """``dV = P^T g``, ``dS = P (g V^T - rowsum(g V^T P))``, ``dQ = dS K s``, ``dK = dS^T Q s``: linear in g."""
+    key = "grad_out_" if "grad_out_" in op.args else "grad_out"
+    q, k, v = op["query"], op["key"], op["value"]
+    if op.args.get("dropout_p"):
+        raise Opaque
+    groups = q.shape[-3] // k.shape[-3]  # heads that share a key and a value
+    k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
+    scale = op.args.get("scale")
+    s = scale if scale is not None else 1 / math.sqrt(q.shape[-1])
+    p = pattern(op)
+
+    def backward(g: Tensor) -> tuple[Tensor | None, ...]:
+        gp = g @ v.transpose(-1, -2)
+        ds = p * (gp - (gp * p).sum(-1, keepdim=True)) * s
+        dk, dv = ds.transpose(-1, -2) @ q, p.transpose(-1, -2) @ g
+        return ds @ k, *(x.unflatten(-3, (-1, groups)).sum(-3) for x in (dk, dv))
+
+    return transposed(op, key, backward)

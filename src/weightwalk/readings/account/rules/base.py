@@ -109,6 +109,7 @@ class Op:
         self.cots = cots
         self.constants: list[tuple[Tensor | float, str]] = []
         self.freezes: list[str] = []
+        self.credits: list[tuple[int, float]] = []
         names = schema(step.op)
         self.args: dict[str, Any] = dict(names or ())
         for i, argument in enumerate(step.args):
@@ -205,6 +206,12 @@ class Op:
     def constant(self, amount: Tensor | float, label: str) -> None:
         """Part of ``<cotangent, out>`` that flows nowhere: a row of its own."""
         self.constants.append((amount, label))
+
+    def credit(self, key: Key, amount: float) -> None:
+        """Part of ``<cotangent, out>`` that comes from an argument without signal: that argument's own row."""
+        vid = self.value_id(key)
+        assert vid is not None
+        self.credits.append((vid, amount))
 
     def freeze(self, text: str) -> None:
         """Say what was held fixed in this call."""

@@ -26,7 +26,7 @@ def linear(op: Op) -> Flow:
     """
     keys = [k for k in op.tensors() if op.signal(k)]
     if op.step.phase == "backward":
-        keys = _gradients(op, keys)
+        keys = gradients(op, keys)
     if not keys:
         raise Opaque
     xs = [op[k] for k in keys]
@@ -45,7 +45,7 @@ def linear(op: Op) -> Flow:
     return flow
 
 
-def _gradients(op: Op, keys: list[Key]) -> list[Key]:
+def gradients(op: Op, keys: list[Key]) -> list[Key]:
     """Of a backward op's signals, those that came out of the backward pass; all if none did."""
     walk = op.sweep.walk
     late = []
@@ -68,7 +68,9 @@ def call(op: Op, replace: dict[Key, Tensor], wanted: list[int]) -> list[Tensor]:
     fn = overload(op.step.op)
     if fn is None:
         raise Opaque
-    args, kwargs = op.arguments({k: v.clone() if op.step.written else v for k, v in replace.items()})
+    if op.step.written:  # it would write to the record: give it copies
+        replace = {k: (replace[k] if k in replace else op[k]).clone() for k in op.tensors()}
+    args, kwargs = op.arguments(replace)
     try:
         out = fn(*args, **kwargs)
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:

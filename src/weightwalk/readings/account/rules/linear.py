@@ -32,11 +32,17 @@ def reshape(op: Op) -> Flow:
 
 @rule(
     "aten.detach", "aten.alias", "aten.clone", "aten.contiguous", "aten._to_copy", "aten.lift_fresh", "aten.lift",
-    "aten.to", "aten._conj", "aten.resolve_conj",
+    "aten.to", "aten.resolve_conj", "aten.resolve_neg",
 )  # fmt: skip
 def same(op: Op) -> Flow:
     """Same numbers; a cast rounds, which shows in the step's residual."""
     return {k: op.cots[0] for k in op.tensors()}
+
+
+@rule("aten._conj", "aten._conj_physical", "aten.conj_physical")
+def conjugate(op: Op) -> Flow:
+    """``Re(conj(c) conj(z)) = Re(conj(conj(c)) z)``."""
+    return {"self": op.cot.conj()}
 
 
 @rule("aten.expand")

@@ -124,6 +124,27 @@ def relu(op: Op) -> Flow:
     return {"self": torch.where(on, op.cot, torch.zeros((), dtype=x.dtype))}
 
 
+@rule("aten._prelu_kernel", "aten.prelu", freezes="which units are on (ReLU masks)")
+def prelu(op: Op) -> Flow:
+    """``y = x`` or ``w x``: linear in x on its side; where only the slope w carries signal, linear in w."""
+    x, w, cot = op["self"], op["weight"], op.cot
+    if op.step.op == "aten.prelu.default" and w.dim() == 1 and x.dim() > 1:
+        w = w.reshape(-1, *(1,) * (x.dim() - 2))
+    below = x <= 0
+    share = 0.5 if op.signal("self") and op.signal("weight") else 1.0
+    flow: Flow = {}
+    if op.signal("self") or not op.signal("weight"):
+        flow["self"] = cot * torch.where(below, w * share, torch.ones((), dtype=x.dtype))
+    if op.signal("weight"):
+        on_weight = torch.where(below, cot * x * share, torch.zeros((), dtype=x.dtype))
+        if op.shape("weight") != tuple(w.shape):
+            raise Opaque
+        flow["weight"] = on_weight
+        if not op.signal("self"):
+            op.constant(torch.where(below, torch.zeros((), dtype=x.dtype), cot * x), "positive part")
+    return flow
+
+
 @rule("aten.glu", freezes="softmax patterns and sigmoid gates")
 def glu(op: Op) -> Flow:
     """``a sigmoid(b)``: the gate is frozen."""

@@ -151,6 +151,19 @@ def product(op: Op) -> Flow:
     return {k: c * share[names.index(k)] if k in kept and share[names.index(k)] != 1 else c for k, c in flow.items()}
 
 
+@rule("aten._grouped_mm")
+def grouped(op: Op) -> Flow:
+    """One matrix product per group of rows (the experts of a mixture): rows ``offs[g-1]:offs[g]`` of A times ``B_g``."""
+    a, b, cot = op["self"], op["mat2"], op.cot
+    if a.dim() != 2 or b.dim() != 3 or not isinstance(op["offs"], Tensor) or op.signal("mat2"):
+        raise Opaque
+    flow, start = torch.zeros_like(a), 0
+    for g, end in enumerate(op["offs"].tolist()):
+        flow[start:end] = cot[start:end] @ b[g].t()
+        start = end
+    return {"self": flow, **({"bias": cot} if op.given("bias") else {})}
+
+
 @rule("aten.mul")
 def mul(op: Op) -> Flow:
     """``a b``, elementwise."""
