@@ -144,6 +144,18 @@ def test_interrupt_ends_after_a_whole_epoch_and_hands_over_the_history() -> None
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_second_interrupt_does_not_wait() -> None:
+    def press_twice(done: int, epochs: int, loss: float) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(line(), X, Y, epochs=3, progress=press_twice)
+    assert type(caught.value) is KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_thread_may_train() -> None:
     """Only the main thread may set a signal handler; others train without."""
     net, results = line(), []

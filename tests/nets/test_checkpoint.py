@@ -279,11 +279,12 @@ def test_a_model_without_architectures_is_the_bare_model(folder: Callable[[str],
     assert load_net(str(path)).provenance["class"] == "GPT2Model"
 
 
-def test_code_named_as_an_architecture_is_not_a_model(folder: Callable[[str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pipeline", "TrainingArguments"])
+def test_code_named_as_an_architecture_is_not_a_model(folder: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     """`architectures` may only name a model of the library, not any attribute of it."""
     path = tmp_path / "copy"
     shutil.copytree(folder("gpt2"), path)
-    edit_config(path, architectures=["pipeline"])
+    edit_config(path, architectures=[name])
     assert load_net(str(path)).provenance["class"] == "GPT2Model"
 
 
