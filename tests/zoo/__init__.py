@@ -10,7 +10,7 @@ Nothing is downloaded: the `transformers` models are built from configurations, 
 from __future__ import annotations
 
 from zoo import attention, convolutions, decoders, encoders, feedforward, modalities, recurrent, structures
-from zoo.entry import Case, Net, tensors
+from zoo.entry import Case, Float64, Net, tensors, widen
 
 ZOO: dict[str, Case] = {}
 for _room in (feedforward, convolutions, recurrent, attention, structures, decoders, encoders, modalities):
@@ -18,4 +18,4 @@ for _room in (feedforward, convolutions, recurrent, attention, structures, decod
         assert _case.name not in ZOO, f"two nets of the zoo are called {_case.name}"
         ZOO[_case.name] = _case
 
-__all__ = ["ZOO", "Case", "Net", "tensors"]
+__all__ = ["ZOO", "Case", "Float64", "Net", "tensors", "widen"]

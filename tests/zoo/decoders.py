@@ -46,9 +46,12 @@ def next_token(out: Any) -> torch.Tensor:
     return F.cross_entropy(out.logits[0, :-1].float(), IDS[0, 1:])
 
 
-def decoder(name: str, attention: str = "eager", dtype: torch.dtype = torch.float32, **sizes: Any) -> Net:
+def decoder(
+    name: str, attention: str = "eager", dtype: torch.dtype = torch.float32, experts: str = "eager", **sizes: Any
+) -> Net:
     """The causal language model `name` at these sizes, in eval mode; randomly initialised norms and biases too."""
     config = getattr(hf, f"{name}Config")(**sizes)
+    config._experts_implementation = experts
     model = getattr(hf, f"{name}ForCausalLM")._from_config(config, attn_implementation=attention)
     return Net(stir(model).eval().to(dtype), (IDS,), loss=next_token)
 
@@ -140,6 +143,12 @@ def mistral() -> Net:
 @room("mixture of experts")
 def mixtral() -> Net:
     return decoder("Mixtral", num_local_experts=3, num_experts_per_tok=2, **LLAMA)
+
+
+@room("mixture of experts", float64=False)
+def mixtral_grouped() -> Net:
+    """All experts in one grouped matrix product, a kernel that has no float64."""
+    return decoder("Mixtral", experts="grouped_mm", num_local_experts=3, num_experts_per_tok=2, **LLAMA)
 
 
 @room("mixture of experts")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 
 @dataclass
@@ -27,13 +28,14 @@ class Case:
     """A named builder; `build` gives the same net, to the bit, each time.
 
     `grad` says whether the net is meant to be run under autograd (else under `torch.no_grad`, where PyTorch may take
-    another path); those that are not have no loss.
+    another path); those that are not have no loss. `float64` says whether all of its kernels exist in float64.
     """
 
     name: str
     family: str
     make: Callable[[], Net]
     grad: bool = True
+    float64: bool = True
 
     def build(self) -> Net:
         state = torch.random.get_rng_state()
@@ -54,12 +56,51 @@ class Case:
 class Room(list[Case]):
     """The entries of one file; ``@room("family")`` adds the function below it under its own name."""
 
-    def __call__(self, family: str, *, grad: bool = True) -> Callable[[Callable[[], Net]], Callable[[], Net]]:
+    def __call__(
+        self, family: str, *, grad: bool = True, float64: bool = True
+    ) -> Callable[[Callable[[], Net]], Callable[[], Net]]:
         def add(make: Callable[[], Net]) -> Callable[[], Net]:
-            self.append(Case(make.__name__.strip("_"), family, make, grad))
+            self.append(Case(make.__name__.strip("_"), family, make, grad, float64))
             return make
 
         return add
+
+
+class Float64(TorchFunctionMode):
+    """Run a net wholly in float64: where its code asks for another float, as many norms do, it gets float64 too."""
+
+    FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.float:
+            func = torch.Tensor.double
+        args = tuple(self._wide(x) for x in args)
+        return func(*args, **{key: self._wide(x) for key, x in (kwargs or {}).items()})
+
+    def _wide(self, x: Any) -> Any:
+        return torch.float64 if isinstance(x, torch.dtype) and x in self.FLOATS else x
+
+    def __enter__(self) -> Any:
+        self.default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_default_dtype(self.default)
+        super().__exit__(*error)
+
+
+def widen(net: Net) -> Net:
+    """`net` with its parameters and inputs in float64; run it inside `Float64`."""
+
+    def cast(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return x.double() if x.is_floating_point() else x.to(torch.complex128) if x.is_complex() else x
+        if isinstance(x, (tuple, list)):
+            return type(x)(cast(item) for item in x)
+        return {key: cast(item) for key, item in x.items()} if isinstance(x, dict) else x
+
+    return Net(net.model.double(), cast(net.args), cast(net.kwargs))
 
 
 def tensors(tree: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
