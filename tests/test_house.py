@@ -30,15 +30,16 @@ FLOORS = (
 )
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
-# Methods of the Walk that lead upstairs (`walk.verify()` is how a person asks for a reading): imported inside the
-# method, when called. Each entry: (file, room it may reach).
-UPSTAIRS = {
-    ("walks/model.py", "recorder"),  # Step.zoom
-    ("walks/walk.py", "recorder"),  # Walk.zoom
-    ("walks/walk.py", "readings"),  # Walk.verify, Walk.account, Walk.narrate
-    ("walks/walk.py", "show"),  # Walk._repr_html_
-    ("walks/walk.py", "formulas"),  # Walk.formula
+# Doors upstairs: methods by which a person asks a walk for a reading (`walk.verify()`), imported when called. Besides
+# these, a fact may ask the show room how it looks, in the methods that print it. Each entry: (file, room it may reach).
+DOORS = {
+    ("walks/model.py", "readings"),  # Step.zoom
+    ("walks/walk.py", "readings"),  # Walk.verify, Walk.account, Walk.narrate, Walk.compare
 }
+PRINTING = {"__str__", "_repr_html_", "__rich__", "__rich_console__"}
+
+# Below the recorder's floor, torch is for these alone; the base install must do without them.
+TORCH_READINGS = ("readings/account/", "readings/zoom.py", "readings/referees/torch_referee.py")
 
 FILES = sorted(SOURCE.rglob("*.py"))
 CODE = sorted(p for room in ("src", "tests", "benchmarks", "tools") for p in (ROOT / room).rglob("*.py"))
@@ -48,28 +49,26 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Each imported module of the package, and whether it is imported when the file is (not inside a function)."""
-    tree = ast.parse(path.read_text())
-    lazy = {
-        id(node)
-        for outer in ast.walk(tree)
-        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test))
-        for node in ast.walk(outer)
-    }
+def imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Each imported module, and the function that imports it when called; None for imports of the file itself."""
     package = path.relative_to(SOURCE.parent).with_suffix("").parts
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            targets = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: -node.level]) if node.level else ""
-            module = ".".join(part for part in (base, node.module or "") if part)
-            targets = [f"{module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for target in targets:
-            yield target, id(node) not in lazy
+
+    def visit(node: ast.AST, function: str | None) -> Iterator[tuple[str, str | None]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, function) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = ".".join(package[: -child.level]) if child.level else ""
+                module = ".".join(part for part in (base, child.module or "") if part)
+                yield from ((f"{module}.{alias.name}", function) for alias in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue  # for type checkers only: nothing is imported
+            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield from visit(child, function or child.name)
+            else:
+                yield from visit(child, function)
+
+    yield from visit(ast.parse(path.read_text()), None)
 
 
 def room_of(path: Path) -> str:
@@ -78,26 +77,27 @@ def room_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_arrows_point_down(path: Path) -> None:
-    here = room_of(path)
-    if here == "__init__":  # the public face: it may name every room, but only when asked
-        assert not [t for t, eager in imports(path) if eager and t.startswith("weightwalk.") and "errors" not in t]
+    here, file = room_of(path), path.relative_to(SOURCE).as_posix()
+    if here == "__init__":  # the public face: it may name every room, but opens none until asked
+        assert not [t for t, function in imports(path) if function is None and t.startswith("weightwalk.")]
         return
     assert here in HEIGHT, f"{here} is a new room: give it a floor in this file and in docs/architecture.md"
-    for target, eager in imports(path):
-        if not target.startswith("weightwalk."):
-            continue
-        there = target.split(".")[1]
+    for target, function in imports(path):
+        there = target.split(".")[1] if target.startswith("weightwalk.") else ""
         if there == here or there not in HEIGHT:
             continue
-        allowed_lazily = not eager and (path.relative_to(SOURCE).as_posix(), there) in UPSTAIRS
-        assert HEIGHT[there] < HEIGHT[here] or allowed_lazily, f"{name(path)} imports {target}, which is not below it"
+        door = function is not None and ((file, there) in DOORS or (there == "show" and function in PRINTING))
+        assert door or HEIGHT[there] < HEIGHT[here], f"{name(path)} imports {target}, which is not below it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_only_the_rooms_that_need_torch_import_it(path: Path) -> None:
-    if room_of(path) in {"recorder", "nets", "learning", "language", "formulas", "lab"}:
+    file = path.relative_to(SOURCE).as_posix()
+    if room_of(path) in {"recorder", "nets", "learning", "language", "formulas", "lab"} or file.startswith(
+        TORCH_READINGS
+    ):
         return
-    assert not [t for t, eager in imports(path) if eager and t.partition(".")[0] in {"torch", "transformers"}]
+    assert not [t for t, f in imports(path) if f is None and t.partition(".")[0] in {"torch", "transformers"}]
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if room_of(p) == "show"], ids=name)
