@@ -49,8 +49,9 @@ def log_softmax(c: Context, self: Any, dim: int, half_to_float: Any = False) -> 
     t = shifted(x, m)
     log_sum = f.log(f.exp(t, FAST_FUNCTION).sum(dim, True))
     if c.half and c.bounds:
-        # Stored as a half type between the two passes.
-        log_sum = log_sum.plus(c.half_unit * np.abs(log_sum.v))
+        # The sum, and then its logarithm, are stored as half types between the two passes: a relative u of the sum
+        # is an absolute u of its logarithm.
+        log_sum = log_sum.plus(c.half_unit * (1.0 + np.abs(log_sum.v)))
     y = t - log_sum
     if c.bounds:
         y = y.plus(c.u * (np.abs(m.v) + np.abs(log_sum.v)))
