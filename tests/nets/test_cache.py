@@ -42,8 +42,8 @@ def test_trained_once_then_recalled_with_the_same_bits_and_history(folder: Path)
     assert (epochs, again) == (3, 0)
     assert first.sha256 == second.sha256
     assert first.history == second.history
-    assert (first.provenance["remembered"], second.provenance["remembered"]) == (False, True)
-    assert first.provenance["tried"] == second.provenance["tried"]
+    assert (first.remembered, second.remembered) == (False, True)
+    assert first.provenance == second.provenance, "the net is the same, so its papers are"
     assert len(list(folder.iterdir())) == 1
 
 
@@ -113,7 +113,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(folder: Path) -> None:
     folder.write_text("a file where the directory should be")
     net, epochs = trained()
     assert epochs == 3
-    assert not net.provenance["remembered"]
+    assert not net.remembered
     assert not remember("x", "k", TENSORS, {})
     assert recall("x", "k") is None
 

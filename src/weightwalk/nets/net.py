@@ -35,6 +35,8 @@ class Net:
         tokenizer: For text nets.
         provenance: Where it came from: kind, seed, recipe, file ...
         history: Its training, where it was trained here.
+        remembered: Whether that was an earlier one, recalled from the cache (not part of the provenance, for the net is
+            the same either way).
     """
 
     name: str
@@ -45,6 +47,7 @@ class Net:
     tokenizer: Tokenizer | None = field(default=None, repr=False)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: History | None = field(default=None, repr=False)
+    remembered: bool = field(default=False, repr=False)
 
     @property
     def dtype(self) -> str:

@@ -31,7 +31,7 @@ def gallery_net(entry: Entry, *, fresh: bool = False, seed: int | None = None, p
     """
     module = _built(entry, 0 if seed is None else seed)
     provenance: dict[str, Any] = {"kind": "gallery", "net": entry.name, "torch": torch.__version__}
-    history = None
+    history, remembered = None, False
     if entry.recipe is None:
         provenance |= {"seed": seed or 0, "recipe": "random weights, not trained"}
     else:
@@ -40,12 +40,14 @@ def gallery_net(entry: Entry, *, fresh: bool = False, seed: int | None = None, p
         module.load_state_dict(state)
         history = History(**{**facts["history"], "losses": tuple(facts["history"]["losses"])})
         tried = facts["tried"]
-        provenance |= {"seed": history.seed, "recipe": asdict(recipe), "tried": tried, "remembered": remembered}
+        provenance |= {"seed": history.seed, "recipe": asdict(recipe), "tried": tried}
     module.eval().requires_grad_(True)
     tokenizer = entry.tokenizer() if entry.tokenizer else None
     longest = getattr(getattr(module, "config", None), "n_positions", None)
     expects = replace(expectation(module), batched=entry.batched, longest=longest, sure=True)
-    return Net(entry.name, module, entry.description, expects, _labels(entry), tokenizer, provenance, history)
+    return Net(
+        entry.name, module, entry.description, expects, _labels(entry), tokenizer, provenance, history, remembered
+    )
 
 
 def _labels(entry: Entry) -> dict[str, Any]:
