@@ -14,8 +14,10 @@ from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtyp
 from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape, tensors_by_path
 from weightwalk.recorder.naming import mark_loss, name_updates
 from weightwalk.recorder.windows import Window, disjoint
-from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value
+from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value, make_step, make_value
 from weightwalk.walks.walk import Walk
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str})
 
 
 @dataclass(slots=True)
@@ -61,6 +63,8 @@ class Builder:
         self.escapes: list[tuple[int, Any, Any]] = []
         self.externals: list[int] = []
         self.keys: dict[int, Key] = {}
+        self.seen: dict[int, tuple[int, _Buffer, int]] = {}  # object -> storage, buffer, value when last read
+        self.refs: dict[int, Ref] = {}
         self.resolved: dict[Any, Key] = {}
         self.uncounted: dict[int, int] = {}  # storage -> writes that torch's own counter does not know, less its extra
 
@@ -115,7 +119,7 @@ class Builder:
         dtype, shape, strides, offset = window
         vid = len(self.values)
         self.values.append(
-            Value(vid, dtype_name(dtype), shape, strides, offset, buffer.index, producer, kind, self.walk)
+            make_value(vid, dtype_name(dtype), shape, strides, offset, buffer.index, producer, kind, self.walk)
         )
         self.ids[buffer.index, window] = vid
         if buffer.first is None:
@@ -124,7 +128,15 @@ class Builder:
 
     def read(self, tensor: torch.Tensor | Key) -> int:
         """The value that `tensor` is now, made if it was never met."""
+        seen = self.seen.get(id(tensor))  # the tape keeps all that is read alive, so ids are unique
+        if seen is not None and self.current[seen[0]] is seen[1]:
+            return seen[2]
         key = self._key(tensor)
+        vid = self._read(key, tensor)
+        self.seen[id(tensor)] = (key.storage, self.current[key.storage], vid)
+        return vid
+
+    def _read(self, key: Key, tensor: torch.Tensor | Key) -> int:
         window: Window = key[1:]
         buffer = self.current.get(key.storage)
         if buffer is None:
@@ -189,27 +201,40 @@ class Builder:
 
     def argument(self, tree: Any) -> Argument:
         """An argument as the walk keeps it."""
-        if tree is None or isinstance(tree, (bool, int, float, complex, str)):
+        kind = type(tree)
+        if kind in _PLAIN:
             return tree
-        if isinstance(tree, (torch.Tensor, Key)):
-            return Ref(self.read(tree))
+        if kind is torch.Tensor or kind is Key or isinstance(tree, torch.Tensor):
+            return self._ref(self.read(tree))
         if isinstance(tree, (list, tuple)):
             return [self.argument(x) for x in tree]
         if isinstance(tree, (torch.dtype, torch.layout, torch.memory_format)):
             return dtype_name(tree)  # type: ignore[arg-type]
+        if isinstance(tree, (bool, int, float, complex, str)):
+            return tree
         return str(tree)
+
+    def _ref(self, vid: int) -> Ref:
+        ref = self.refs.get(vid)
+        if ref is None:
+            ref = self.refs[vid] = Ref(vid)
+        return ref
 
     def event(self, event: Event) -> None:
         """Append the step of one event."""
-        args = tuple(self.argument(a) for a in event.args)
-        kwargs = {k: self.argument(v) for k, v in event.kwargs.items()}
+        argument = self.argument
+        args = tuple([argument(a) for a in event.args])
+        kwargs = {k: argument(v) for k, v in event.kwargs.items()} if event.kwargs else {}
         for write in event.writes:
             self.read(write.key)
         index = len(self.steps)  # reading the arguments may have added steps of our own
-        written = self._write(event, index)
-        outputs = [self._result(leaf, index) for leaf in _flat(event.out)]
-        returned = {o.value for o in outputs if isinstance(o, Ref)}
-        outputs += [Ref(new) for _, new in written if new not in returned]
+        written = self._write(event, index) if event.writes or event.info.turns else []
+        out = event.out
+        leaves = (out,) if isinstance(out, torch.Tensor) else _flat(out)
+        outputs = [self._result(leaf, index) for leaf in leaves]
+        if written:
+            returned = {o.value for o in outputs if isinstance(o, Ref)}
+            outputs += [self._ref(new) for _, new in written if new not in returned]
         call = self.tape.calls[event.call] if event.call >= 0 else None
         forward = self._forward_of(event, index)
         module, call_index = (call.path if call else ""), event.call
@@ -220,9 +245,9 @@ class Builder:
                 self.steps[forward].call,
                 self.steps[forward].source,
             )
-        python = self._python_edges(event)
+        python = self._python_edges(event) if self.escapes else ()
         self.steps.append(
-            Step(
+            make_step(
                 index, event.op, args, kwargs, tuple(outputs), tuple(written), module, call_index,
                 PHASES[event.phase], source, forward, python, self.walk,
             )
@@ -257,13 +282,15 @@ class Builder:
         if not isinstance(leaf, (torch.Tensor, Key)):
             return leaf if leaf is None or isinstance(leaf, (bool, int, float, complex)) else str(leaf)
         key = self._key(leaf)
+        window: Window = key[1:]
         buffer = self.current.get(key.storage)
         if buffer is None:
             buffer = self._new_buffer(key, leaf, None, external=False)
-        vid = self.ids.get((buffer.index, key[1:]))
+        vid = self.ids.get((buffer.index, window))
         if vid is None:
-            vid = self._new_value(buffer, key[1:], index, "op")
-        return Ref(vid)
+            vid = self._new_value(buffer, window, index, "op")
+        self.seen[id(leaf)] = (key.storage, buffer, vid)
+        return self._ref(vid)
 
     def _forward_of(self, event: Event, index: int) -> int | None:
         if event.phase != BACKWARD_PHASE:
@@ -273,8 +300,6 @@ class Builder:
 
     def _python_edges(self, event: Event) -> tuple[int, ...]:
         """Escaped numbers that may have come back: equal to a constant here, or escaped in the same function."""
-        if not self.escapes:
-            return ()
         constants = [
             x
             for x in _flat([*event.args, *event.kwargs.values()])

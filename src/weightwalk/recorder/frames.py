@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -14,7 +13,8 @@ USER, INSIDE, LOSS, BACKWARD = 0, 1, 2, 3
 
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent.parent)
-_KIND: dict[CodeType, int] = {}
+_KIND: dict[int, int] = {}  # by id: hashing a code object costs more than all else here
+_CODES: list[CodeType] = []  # keeps them alive, so that ids stay unique
 
 _LOSSES = """
     binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy ctc_loss gaussian_nll_loss
@@ -29,9 +29,9 @@ def _mark() -> None:
         function = getattr(F, name, None)
         code = getattr(function, "__code__", None)
         if code is not None:
-            _KIND[code] = LOSS
+            _KIND[id(code)] = LOSS
     for function in (torch.autograd.backward, torch.autograd.grad, torch.Tensor.backward):
-        _KIND[function.__code__] = BACKWARD
+        _KIND[id(function.__code__)] = BACKWARD
 
 
 _mark()
@@ -40,7 +40,8 @@ _mark()
 def _classify(code: CodeType) -> int:
     name = code.co_filename
     inside = name.startswith((_TORCH, "<")) or (name.startswith(_OURS) and "/recorder/" in name)
-    kind = _KIND[code] = INSIDE if inside else USER
+    kind = _KIND[id(code)] = INSIDE if inside else USER
+    _CODES.append(code)
     return kind
 
 
@@ -55,7 +56,7 @@ def origin(depth: int) -> tuple[CodeType | None, int, int]:
     mark = INSIDE
     while frame is not None:
         code = frame.f_code
-        kind = _KIND.get(code)
+        kind = _KIND.get(id(code))
         if kind is None:
             kind = _classify(code)
         if kind == USER:
@@ -66,11 +67,20 @@ def origin(depth: int) -> tuple[CodeType | None, int, int]:
     return None, 0, mark
 
 
-@cache
+_LINES: dict[tuple[int, int], str] = {}
+
+
 def source_line(code: CodeType | None, lasti: int) -> str:
-    """``"model.py:12 in forward"``."""
+    """``"model.py:12 in forward"``, for a code that `origin` gave."""
     if code is None:
         return ""
+    line = _LINES.get((id(code), lasti))
+    if line is None:
+        line = _LINES[id(code), lasti] = _source_line(code, lasti)
+    return line
+
+
+def _source_line(code: CodeType, lasti: int) -> str:
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= lasti < end and number is not None:

@@ -3,11 +3,105 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
 
 from weightwalk.errors import UsageError
-from weightwalk.recorder.mode import CallEvent, Keeper
+from weightwalk.recorder.keys import Key, key_of
+from weightwalk.recorder.mode import CallEvent, Tape, tensors_by_path
 from weightwalk.walks.address import glob_regex
+from weightwalk.walks.model import short_name
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str})
+
+
+class Keeper:
+    """Decides which values stay: replaces the others by their keys, so that their memory is freed as usual.
+
+    A weak reference to each storage keeps its identity from being given to another tensor.
+    """
+
+    def __init__(
+        self, module_wanted: Callable[[CallEvent, str], bool], op_wanted: Callable[[str], bool] | None
+    ) -> None:
+        self.module_wanted = module_wanted
+        self.op_wanted = op_wanted
+        self.strong: dict[int, torch.Tensor] = {}
+        self.weak: dict[int, int] = {}  # storage -> weak reference, as torch's StorageWeakRef holds one
+        self.known: dict[int, tuple[weakref.ref[torch.Tensor], Key]] = {}
+        self.op_counts: dict[str, int] = {}
+        self._free = torch.UntypedStorage._free_weak_ref  # torch may be gone before we are
+
+    def __del__(self) -> None:
+        for reference in self.weak.values():
+            self._free(reference)
+
+    def key(self, tensor: torch.Tensor) -> Key:
+        """The identity of `tensor`, remembered for as long as the object lives and looks at the same storage."""
+        known = self.known.get(id(tensor))
+        if known is not None and known[0]() is tensor and tensor.untyped_storage()._cdata == known[1].storage:
+            return known[1]
+        key = key_of(tensor)
+        if key.storage >= 0:
+            self.known[id(tensor)] = (weakref.ref(tensor), key)
+        return key
+
+    def forget(self, tensor: torch.Tensor) -> None:
+        """The object was turned (``transpose_``): it looks at its storage in another way now."""
+        self.known.pop(id(tensor), None)
+
+    def holds(self, storage: int, tensor: torch.Tensor) -> bool:
+        """Whether that storage is kept; what was never seen comes from outside, and is kept by reference."""
+        if storage not in self.weak:
+            self._see(key_of(tensor), tensor, strong=True)
+        return storage in self.strong
+
+    def _see(self, key: Key, tensor: torch.Tensor, strong: bool) -> None:
+        if key.storage >= 0 and key.storage not in self.weak:
+            self.weak[key.storage] = tensor.untyped_storage()._weak_ref()
+        if strong and key.storage not in self.strong:
+            self.strong[key.storage] = tensor
+
+    def arguments(self, tree: Any) -> Any:
+        """`tree` with keys for tensors; tensors from outside are kept."""
+        return self._swap(tree, outside=True)
+
+    def _swap(self, tree: Any, outside: bool) -> Any:
+        if type(tree) in _PLAIN:
+            return tree
+        if isinstance(tree, torch.Tensor):
+            key = self.key(tree)
+            if key.storage not in self.weak:
+                self._see(key, tree, strong=outside)
+            return key
+        if isinstance(tree, (list, tuple)):
+            return [self._swap(x, outside) for x in tree]
+        if isinstance(tree, dict):
+            return {k: self._swap(v, outside) for k, v in tree.items()}
+        return tree
+
+    def results(self, out: Any, tape: Tape, op: str) -> Any:
+        """`out` with keys for tensors, keeping those whose op address is wanted."""
+        if self.op_wanted is not None:
+            path = tape.calls[tape.call].path if tape.call >= 0 else ""
+            base = f"{path}/{short_name(op)}"
+            nth = self.op_counts[base] = self.op_counts.get(base, 0) + 1
+            if self.op_wanted(base if nth == 1 else f"{base}#{nth}"):
+                for _, tensor in tensors_by_path(out):
+                    self._see(self.key(tensor), tensor, strong=True)
+        return self._swap(out, outside=False)
+
+    def module(self, call: CallEvent) -> None:
+        """Keep what a returning module gives, where wanted; forget the rest."""
+        parts = [tensors_by_path(t) for t in (call.out, call.args, call.kwargs)]
+        for part, found in (("out", parts[0]), ("in", parts[1] + parts[2])):
+            if found and self.module_wanted(call, part):
+                for _, tensor in found:
+                    self._see(self.key(tensor), tensor, strong=True)
+        call.out, call.args, call.kwargs = ({path: self.key(t) for path, t in found} for found in parts)
 
 
 def keeper_for(keep: Sequence[str] | str | None) -> Keeper | None:

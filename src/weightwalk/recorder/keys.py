@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+_new = tuple.__new__  # what `Key(...)` calls in the end, without a call of Python's own on the way
+
 
 class Key(NamedTuple):
     """Storage (address of its ``StorageImpl``, unique while anything refers to it) and window, in elements."""
@@ -27,7 +29,7 @@ def key_of(tensor: torch.Tensor) -> Key:
         return Key(-id(tensor), tensor.dtype, tuple(tensor.shape), tensor.stride(), 0)
     try:
         storage = tensor.untyped_storage()._cdata
-        return Key(storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
+        return _new(Key, (storage, tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())))
     except (NotImplementedError, RuntimeError):
         try:
             shape = tuple(int(s) for s in tensor.shape)

@@ -21,9 +21,15 @@ SNAPSHOT_LIMIT = 64 * 2**20
 """Outside tensors (parameters, inputs) up to this many bytes in all are copied when a recording ends."""
 
 
+_NAMES: dict[torch.dtype, str] = {}
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """``"float32"`` for ``torch.float32``."""
-    return str(dtype).removeprefix("torch.")
+    name = _NAMES.get(dtype)
+    if name is None:
+        name = _NAMES[dtype] = str(dtype).removeprefix("torch.")
+    return name
 
 
 @dataclass(slots=True)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from weightwalk.recorder.frames import BACKWARD, LOSS, origin
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.ops import OpInfo, op_info
+
+if TYPE_CHECKING:
+    from weightwalk.recorder.keeping import Keeper
 
 _sequence_number = torch._C._autograd._get_sequence_nr  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -66,6 +68,8 @@ class CallEvent:
 
 _local = threading.local()
 _DETACH = torch.ops.aten.detach.default
+_current_node = torch._C._current_autograd_node
+_new = tuple.__new__  # see `keys`
 
 
 def active() -> Tape | None:
@@ -93,9 +97,19 @@ class Tape(TorchDispatchMode):
         self.optimizers: list[Any] = []
         self.blank: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether torch shall wrap ``__torch_dispatch__`` so that its compiler keeps out.
+
+        No: compiled regions run eagerly while recording, and the wrapper would import the compiler and then cost as
+        much per op as all that we do.
+        """
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "profiler":  # marks for the profiler, not arithmetic
+        info = op_info(func)
+        if info.marker:
             return func(*args, **kwargs)
         if func is _DETACH and self._is_echo(args[0]):
             return func(*args, **kwargs)
@@ -105,11 +119,10 @@ class Tape(TorchDispatchMode):
             if opened is not NotImplemented:
                 self.executed -= 1  # the ops that it was opened into count themselves
                 return opened
-        info = op_info(func)
         code, lasti, mark = origin(2)
-        phase, node = self.phase, None
-        if mark == BACKWARD or torch._C._current_autograd_node() is not None:
-            phase, node = BACKWARD_PHASE, torch._C._current_autograd_node()
+        phase, node = self.phase, _current_node()
+        if mark == BACKWARD or node is not None:
+            phase = BACKWARD_PHASE
             self.seen_backward = True
         elif phase == FORWARD_PHASE:
             if mark == LOSS:
@@ -124,8 +137,10 @@ class Tape(TorchDispatchMode):
         if node is not None:
             node = (node._sequence_nr(), getattr(node, "variable", None))
         if self.keeper is not None:
-            kept_args, kept_kwargs = self.keeper.arguments(args), self.keeper.arguments(kwargs)
+            kept_args, kept_kwargs = self.keeper.arguments(args), self.keeper.arguments(kwargs) if kwargs else kwargs
             out = func(*args, **kwargs)
+            if info.turns:
+                self.keeper.forget(args[0])
             kept_out = self.keeper.results(out, self, info.name)
         else:
             kept_args, kept_kwargs = before, kwargs
@@ -133,9 +148,12 @@ class Tape(TorchDispatchMode):
             if info.blank:
                 self.blank.add(out.untyped_storage()._cdata)
         self.events.append(
-            Event(
-                info.name, kept_args, kept_kwargs, kept_out, self.call, phase, code, lasti, sequence, node, writes,
-                info,
+            _new(
+                Event,
+                (
+                    info.name, kept_args, kept_kwargs, kept_out, self.call, phase, code, lasti, sequence, node, writes,
+                    info,
+                ),
             )
         )  # fmt: skip
         if self.patcher is not None and phase == FORWARD_PHASE:
@@ -203,7 +221,7 @@ class Tape(TorchDispatchMode):
                 self.add_root(module)
                 path = self.paths[id(module)]
         nth = self.counts[path] = self.counts.get(path, 0) + 1
-        self.calls.append(CallEvent(path, module, nth, self.call, len(self.events), args))
+        self.calls.append(CallEvent(path, module, nth, self.call, len(self.events), _as_it_is(args)))
         self.call = len(self.calls) - 1
 
     def leave_module(self, args: Any, kwargs: Any, out: Any) -> Any:
@@ -212,7 +230,7 @@ class Tape(TorchDispatchMode):
         if self.patcher is not None and out is not None:
             out = self.patcher.module_output(call, out)
         call.last = len(self.events)
-        call.args, call.kwargs, call.out = args, kwargs, out
+        call.args, call.kwargs, call.out = _as_it_is(args), _as_it_is(kwargs), _as_it_is(out)
         if self.keeper is not None:
             self.keeper.module(call)
         self.call = call.parent
@@ -240,80 +258,15 @@ def _exchange(tree: Any, old: torch.Tensor, new: torch.Tensor) -> Any:
     return tree
 
 
-class Keeper:
-    """Decides which values stay: replaces the others by their keys, so that their memory is freed as usual.
-
-    A weak reference to each storage keeps its identity from being given to another tensor.
-    """
-
-    def __init__(
-        self, module_wanted: Callable[[CallEvent, str], bool], op_wanted: Callable[[str], bool] | None
-    ) -> None:
-        self.module_wanted = module_wanted
-        self.op_wanted = op_wanted
-        self.strong: dict[int, torch.Tensor] = {}
-        self.weak: dict[int, StorageWeakRef] = {}
-        self.op_counts: dict[str, int] = {}
-
-    def holds(self, storage: int, tensor: torch.Tensor) -> bool:
-        """Whether that storage is kept; what was never seen comes from outside, and is kept by reference."""
-        if storage not in self.weak:
-            self._see(key_of(tensor), tensor, strong=True)
-        return storage in self.strong
-
-    def _see(self, key: Key, tensor: torch.Tensor, strong: bool) -> None:
-        if key.storage >= 0 and key.storage not in self.weak:
-            self.weak[key.storage] = StorageWeakRef(tensor.untyped_storage())
-        if strong and key.storage not in self.strong:
-            self.strong[key.storage] = tensor
-
-    def arguments(self, tree: Any) -> Any:
-        """`tree` with keys for tensors; tensors from outside are kept."""
-        return self._swap(tree, outside=True)
-
-    def _swap(self, tree: Any, outside: bool) -> Any:
-        if isinstance(tree, torch.Tensor):
-            key = key_of(tree)
-            if key.storage not in self.weak:
-                self._see(key, tree, strong=outside)
-            return key
-        if isinstance(tree, (list, tuple)):
-            return [self._swap(x, outside) for x in tree]
-        if isinstance(tree, dict):
-            return {k: self._swap(v, outside) for k, v in tree.items()}
-        return tree
-
-    def results(self, out: Any, tape: Tape, op: str) -> Any:
-        """`out` with keys for tensors, keeping those whose op address is wanted."""
-        if self.op_wanted is not None:
-            from weightwalk.walks.model import short_name
-
-            path = tape.calls[tape.call].path if tape.call >= 0 else ""
-            base = f"{path}/{short_name(op)}"
-            nth = self.op_counts[base] = self.op_counts.get(base, 0) + 1
-            if self.op_wanted(base if nth == 1 else f"{base}#{nth}"):
-                for tensor in _tensors(out):
-                    self._see(key_of(tensor), tensor, strong=True)
-        return self._swap(out, outside=False)
-
-    def module(self, call: CallEvent) -> None:
-        """Keep what a returning module gives, where wanted; forget the rest."""
-        for part in ("out", "in"):
-            if self.module_wanted(call, part):
-                for tensor in _tensors(call.out if part == "out" else (call.args, call.kwargs)):
-                    self._see(key_of(tensor), tensor, strong=True)
-        call.args, call.kwargs, call.out = (keyed(t) for t in (call.args, call.kwargs, call.out))
-
-
-def keyed(tree: Any) -> Any:
-    """`tree` flattened to ``{dotted key: Key}``."""
-    return {path: key_of(t) for path, t in tensors_by_path(tree)}
+_PLAIN = frozenset({type(None), bool, int, float, complex, str})
 
 
 def tensors_by_path(tree: Any, prefix: str = "") -> list[tuple[str, torch.Tensor]]:
     """The tensors inside nested containers (lists, tuples, mappings, dataclasses), each with its dotted path."""
     if isinstance(tree, torch.Tensor):
         return [(prefix, tree)]
+    if type(tree) in _PLAIN:
+        return []
     if isinstance(tree, dict) or (hasattr(tree, "items") and hasattr(tree, "keys")):
         items: Any = tree.items()
     elif isinstance(tree, (list, tuple)):
@@ -325,12 +278,18 @@ def tensors_by_path(tree: Any, prefix: str = "") -> list[tuple[str, torch.Tensor
         return []
     found = []
     for name, item in items:
-        found += tensors_by_path(item, f"{prefix}.{name}" if prefix else str(name))
+        if type(item) not in _PLAIN:
+            found += tensors_by_path(item, f"{prefix}.{name}" if prefix else str(name))
     return found
 
 
-def _tensors(tree: Any) -> list[torch.Tensor]:
-    return [t for _, t in tensors_by_path(tree)]
+def _as_it_is(tree: Any) -> Any:
+    """`tree`, read now where the program may still change it: lists, dicts, the output objects of `transformers`."""
+    if tree is None or isinstance(tree, torch.Tensor):
+        return tree
+    if type(tree) is tuple and all(x is None or isinstance(x, torch.Tensor) for x in tree):
+        return tree
+    return dict(tensors_by_path(tree))
 
 
 class Patcher:

@@ -36,9 +36,13 @@ class OpInfo:
         fresh: Whether it is a factory function, such as ``torch.zeros``.
         turns: Whether it changes the tensor object itself (its shape, its strides) and not the numbers: ``transpose_``.
         silent: Whether torch does not count its writes.
+        may_write: Whether any call of it can overwrite an argument.
+        marker: Whether it is a mark for the profiler, not arithmetic.
     """
 
-    __slots__ = ("_hidden", "blank", "fresh", "name", "silent", "turns", "write_names", "writes")
+    __slots__ = (
+        "_hidden", "blank", "fresh", "marker", "may_write", "name", "silent", "turns", "write_names", "writes",
+    )  # fmt: skip
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -52,14 +56,11 @@ class OpInfo:
         self.write_names: tuple[str, ...] = tuple(schema.arguments[i].name for i in self.writes)
         self._hidden = _HIDDEN_WRITES.get(self.name)
         self.silent = self._hidden is not None
+        self.may_write = bool(self.writes) or self.silent
+        self.marker = func.namespace == "profiler"
         self.blank = self.name in _BLANK
         options = any(a.name == "pin_memory" for a in schema.arguments)
         self.fresh = options and not self.name.startswith(("aten.new_", "aten._to_copy"))
-
-    @property
-    def may_write(self) -> bool:
-        """Whether any call of the op can overwrite an argument."""
-        return bool(self.writes) or self._hidden is not None
 
     def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
         """The tensors that this call will overwrite, in argument order."""

@@ -7,7 +7,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Store, Value, leaves
+from weightwalk.walks.model import (
+    PHASES,
+    Argument,
+    Call,
+    Completeness,
+    Ref,
+    Step,
+    Store,
+    Value,
+    leaves,
+    make_step,
+    make_value,
+)
 from weightwalk.walks.walk import Walk
 
 
@@ -97,11 +109,11 @@ def decode(text: str, store: Store) -> tuple[Walk, dict[int, dict[str, Any]]]:
         store=store,
     )
     for i, (dtype, shape, strides, offset, buffer, producer, kind) in enumerate(index["values"]):
-        values.append(Value(i, dtype, tuple(shape), tuple(strides), offset, buffer, producer, kind, walk))
+        values.append(make_value(i, dtype, tuple(shape), tuple(strides), offset, buffer, producer, kind, walk))
     for i, row in enumerate(index["steps"]):
         op, args, kwargs, outputs, written, module, call, phase, source, forward, python = row
         steps.append(
-            Step(
+            make_step(
                 i,
                 op,
                 tuple(decode_argument(a) for a in args),

@@ -6,8 +6,8 @@ told apart only by the *store* from which the numbers come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -228,6 +228,26 @@ class Completeness:
     def __str__(self) -> str:
         text = f"{self.executed:,} ops executed, {self.recorded:,} recorded, {self.unexplained:,} unexplained"
         return text + (f"; {self.escaped:,} numbers escaped into Python" if self.escaped else "")
+
+
+def _maker(cls: type) -> Callable[..., Any]:
+    """A constructor of the frozen class `cls`, all fields by position, at a third of the cost.
+
+    A frozen class fills each field through ``object.__setattr__``. Here the fields of an unfrozen twin are filled, and
+    the finished object becomes one of `cls`: a recording makes thousands of them.
+    """
+    twin = make_dataclass(cls.__name__, [f.name for f in fields(cls)], slots=True)
+
+    def make(*values: Any) -> Any:
+        new = twin(*values)
+        new.__class__ = cls
+        return new
+
+    return make
+
+
+make_value: Callable[..., Value] = _maker(Value)
+make_step: Callable[..., Step] = _maker(Step)
 
 
 def leaves(tree: Argument) -> Iterator[Argument]:
