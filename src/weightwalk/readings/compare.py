@@ -66,6 +66,11 @@ class Comparison:
         """Whether every value is equal and both walks have the same values."""
         return self.compared == self.equal and not self.only_a and not self.only_b
 
+    def __str__(self) -> str:
+        from weightwalk.show.terminal import plain  # a comparison that is printed reads like the command's output
+
+        return plain(self)
+
 
 def compare(a: Walk, b: Walk) -> Comparison:
     """Hold two walks side by side, value by value, by address.
