@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from weightwalk.errors import UsageError
-from weightwalk.readings.account.cuts import Cut, Plan, plan_for
+from weightwalk.readings.account.cuts import Cut, Plan, name_of, plan_for
 from weightwalk.readings.account.engine import Progress, Sweep
 from weightwalk.readings.account.facts import Account, Frozen, Row
 from weightwalk.readings.account.graph import Graph
 from weightwalk.readings.account.products import Split, check_split
-from weightwalk.readings.account.tensors import Cotangent, Picked, is_float, tensor_of
+from weightwalk.readings.account.tensors import Cotangent, Picked, is_float, products, tensor_of
 from weightwalk.walks.address import Selection, Term
 from weightwalk.walks.walk import Walk
 
@@ -39,16 +39,16 @@ def account(
 ) -> Account:
     """One number of a walk as an exact sum of contributions at a cut.
 
-    A cotangent is carried backwards from the number. At each step ``<cot, out> = sum <cot_i, in_i> + constants``, so that
-    the terms collected at the cut, with the constants, add up to the number; what rounding leaves is the remainder.
+    A cotangent is carried backwards from the number. At each step ``<cot, out> = sum <cot_i, in_i> + constants``, so
+    that what is collected at the cut, with the constants, adds up to the number; rounding leaves the remainder.
 
     Args:
         walk: The walk.
         address: One number, or a weighted sum or difference of numbers: ``'logits[-1, 3] - logits[-1, 5]'``. Numbers
             of the backward and update phases too: ``'fc1.weight.updated[0, 1] - fc1.weight[0, 1]'``.
-        cut: Where to stop. ``"inputs"`` (elements), ``"tokens"`` (positions), ``"modules"`` (what writes into the residual
-            stream), ``"heads"``, ``"neurons"``, ``"heads+neurons"`` (the writes taken apart), ``"parameters"``
-            (products go half to the weight, half on: see `split`), or addresses or globs of values.
+        cut: Where to stop. ``"inputs"`` (elements), ``"tokens"`` (positions), ``"modules"`` (what writes into the
+            residual stream), ``"heads"``, ``"neurons"``, ``"heads+neurons"`` (the writes taken apart),
+            ``"parameters"`` (products go half to the weight, half on: see `split`), or addresses or globs of values.
         split: How a product of two signals is shared out where no convention freezes one of them: ``"even"``,
             ``"left"``, ``"right"``, ``"weight"`` or ``"activation"`` (for ``cut="parameters"``), ``"gradient"`` or
             ``"activation"`` (for the backward pass; the gradient is the default), the left factor's share as a
@@ -106,8 +106,8 @@ def _target(selection: Selection) -> tuple[list[tuple[Term, torch.Tensor]], floa
         index = np.arange(term.value.size, dtype=np.int64).reshape(term.value.shape)[term.index]
         if index.size != 1:
             raise UsageError(
-                f"{selection.address} names {index.size:,} numbers and an account is of one: index it down to one, such "
-                f"as {term.value.address}[{', '.join(['0'] * max(len(term.value.shape), 1))}], or add up several."
+                f"{selection.address} names {index.size:,} numbers and an account is of one: index it down to one, "
+                f"such as {term.value.address}[{', '.join(['0'] * max(len(term.value.shape), 1))}], or add up several."
             )
         stored = float(tensor_of(term.value.walk, term.value)[term.index])
         numbers.append(term.coefficient * stored)
@@ -150,9 +150,9 @@ def _finish(address: str, number: float, cut: Cut, split: Split, plan: Plan, swe
     cotangents: dict[str, np.ndarray] = {}
     for vid, cot in sweep.arrived.items():
         site = plan.sites[vid]
-        product = torch.where(cot == 0, torch.zeros((), dtype=cot.dtype), cot * sweep.tensor(vid))
+        product = products(cot, sweep.tensor(vid))
         terms += [(a, label, v, "cut") for a, label, v in site.rows(product)]
-        cotangents[site.value.address] = cot.numpy()
+        cotangents[name_of(site.value)] = cot.numpy()
     terms += [(t.address, t.label, math.fsum(t.parts), t.kind) for t in sweep.terms.values()]
     remainder, tail = remainders(number, [t[2] for t in terms])
     scale = math.fsum(abs(t[2]) for t in terms)

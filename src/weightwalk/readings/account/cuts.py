@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weightwalk.errors import AddressError, UsageError
-from weightwalk.readings.account.graph import Graph
+from weightwalk.readings.account.graph import MOVES, Graph
 from weightwalk.readings.account.streams import Heads, Neurons, Stream
 from weightwalk.readings.account.tensors import is_float
 from weightwalk.walks.address import find_all, is_glob
@@ -47,7 +47,7 @@ class Plan:
 
 def whole(value: Value, address: str | None = None, label: str | None = None) -> Site:
     """One row for the whole value."""
-    address = address or value.address
+    address = address or name_of(value)
 
     def rows(product: Tensor) -> Terms:
         return [(address, label or address, float(product.sum(dtype=torch.float64)))]
@@ -59,15 +59,15 @@ def elements(value: Value) -> Site:
     """One row per element."""
 
     def rows(product: Tensor) -> Terms:
-        name = value.address
+        name = name_of(value)
         if product.dim() == 0:
             return [(name, name, float(product))]
-        axes = [value.walk.axis_labels(value, a) for a in range(product.dim())]
+        axes: list[Sequence[str] | None] = [value.walk.axis_labels(value, a) for a in range(product.dim())]
         out = []
         index = torch.cartesian_prod(*(torch.arange(n) for n in product.shape)).reshape(-1, product.dim())
         for at, amount in zip(index.tolist(), product.reshape(-1).tolist(), strict=True):
             where = f"{name}[{', '.join(map(str, at))}]"
-            said = [labels[i] for labels, i in zip(axes, at, strict=True) if labels is not None]
+            said: list[str] = [str(labels[i]) for labels, i in zip(axes, at, strict=True) if labels is not None]
             out.append((where, " ".join([where, *said]), amount))
         return out
 
@@ -83,7 +83,7 @@ def along(value: Value, axis: int, label: Callable[[int], str], reshape: tuple[i
         sums = shaped.transpose(0, at).reshape(shaped.shape[at], -1).sum(1, dtype=torch.float64)
         colons = "" if reshape is not None else ":, " * at
         return [
-            (f"{value.address}[{colons}{i}]" if reshape is None else f"{value.address} head {i}", label(i), amount)
+            (f"{name_of(value)}[{colons}{i}]" if reshape is None else f"{name_of(value)} head {i}", label(i), amount)
             for i, amount in enumerate(sums.tolist())
         ]
 
@@ -94,6 +94,7 @@ def positions(value: Value, ids: Value | None) -> Site:
     """One row per position of a (batch, position, width) value; batch rows that nothing reached are left out."""
 
     def rows(product: Tensor) -> Terms:
+        name = name_of(value)
         lead = product.shape[:-1] if product.dim() > 1 else product.shape
         sums = product.reshape(*lead, -1).sum(-1, dtype=torch.float64)
         out = []
@@ -102,7 +103,7 @@ def positions(value: Value, ids: Value | None) -> Site:
         for at, amount in zip(index.tolist(), sums.reshape(-1).tolist(), strict=True):
             if len(lead) > 1 and lead[0] > 1 and not alive[at[0]]:
                 continue
-            out.append((f"{value.address}[{', '.join(map(str, at))}]", token(value, ids, at), amount))
+            out.append((f"{name}[{', '.join(map(str, at))}]", token(value, ids, at), amount))
         return out
 
     return Site(value, rows)
@@ -137,12 +138,23 @@ def given_inputs(graph: Graph) -> list[Value]:
 
 
 def outside(graph: Graph) -> list[Value]:
-    """The inputs; where none is known by name (a recording of a block of code), what the modules were given."""
+    """The inputs; where none is known by name (a recording of a block of code), what the modules were given from
+    outside; where no module ran, every tensor from outside that is no parameter.
+    """
     found = given_inputs(graph)
     if found:
         return found
     ids = [vid for call in graph.walk.calls if call.parent == -1 for vid in call.inputs.values()]
-    return [graph.walk.values[v] for v in dict.fromkeys(ids)]
+    found = [v for vid in dict.fromkeys(ids) if (v := graph.walk.values[vid]).producer is None]
+    return found or [v for v in graph.walk.values if v.producer is None and v.kind == "constant"]
+
+
+def name_of(value: Value) -> str:
+    """The address of a value; an input's own where nothing else names it."""
+    address = value.address
+    if not address.startswith("value "):
+        return address
+    return next((name for name, vid in value.walk.names.items() if vid == value.id), address)
 
 
 def lookups(graph: Graph) -> list[tuple[Value, Value]]:
@@ -153,10 +165,9 @@ def lookups(graph: Graph) -> list[tuple[Value, Value]]:
     for step in graph.walk.steps:
         refs = [v.id for v in step.inputs()]
         name = graph.bases[step.index]
-        if name in ("view", "reshape", "to_copy", "clone", "alias", "detach", "slice", "select", "unsqueeze", "squeeze",
-                    "clamp", "contiguous", "expand", "transpose", "t", "masked_fill", "unbind") and refs and refs[0] in same:  # fmt: skip
+        if name in MOVES | {"clamp"} and refs and refs[0] in same:
             same.update(v.id for v in step.results())
-        if name == "embedding" and len(refs) > 1 and refs[1] in same:
+        if name in ("embedding", "embedding_bag") and len(refs) > 1 and refs[1] in same:
             value = next(iter(step.results()))
             found.append((value, graph.walk.values[refs[1]]))
     return found
@@ -187,7 +198,6 @@ def _writes(graph: Graph, plan: Plan, heads: bool, neurons: bool) -> None:
         plan.notes.append("no residual stream was found (no x + f(x)): the account stops at the inputs instead")
         _inputs(graph, plan)
         return
-    missing = set()
     for write in stream.writes:
         inside = stream.inside(write) if heads or neurons else None
         name = graph.value(write).address
@@ -197,9 +207,6 @@ def _writes(graph: Graph, plan: Plan, heads: bool, neurons: bool) -> None:
             plan.add(along(graph.value(inside.vid), inside.axis, _label(name, "neuron")))
         else:
             plan.add(whole(graph.value(write)))
-            missing.add(name)
-    tokens = {v.id: ids for v, ids in lookups(graph)}
-    del tokens
     for vid in stream.bases:
         plan.add(whole(graph.value(vid)))
 

@@ -70,6 +70,7 @@ class Sweep:
         self.walk: Walk = graph.walk
         self.graph = graph
         self.signal = signal
+        self.updates = graph.updated(signal)
         self.floats = graph.floats
         self.stops = stops
         self.split = split
@@ -119,6 +120,13 @@ class Sweep:
         if isinstance(named, (torch.memory_format, torch.layout)):
             return named
         return "cpu" if argument.startswith(("cuda", "mps", "xpu")) else argument
+
+    def carries(self, step: Step) -> bytearray:
+        """Per value, whether contributions flow into it from `step`.
+
+        In the update phase weights do too, so that ``W (1 - lr decay)`` and ``-W`` meet in one row of W.
+        """
+        return self.updates if step.phase == "update" else self.signal
 
     # The sweep -----------------------------------------------------------------------------------------------------
 
@@ -204,13 +212,14 @@ class Sweep:
         except Opaque:
             op.constants, op.freezes, text = [], [], ""
             flow = zoomed.inside(op)
-        for frozen in dict.fromkeys([*([text] if text else []), *op.freezes]):
+        for frozen in {*([text] if text else []), *op.freezes}:
             self.frozen[frozen] = self.frozen.get(frozen, 0) + 1
         return flow
 
     def _hand_on(self, op: Op, flow: Flow, amount: float, scale: float) -> None:
         sums = []
         checked = True
+        carries = self.carries(op.step)
         for key, cot in flow.items():
             vid = op.value_id(key)
             if vid is None or cot is None:
@@ -222,21 +231,21 @@ class Sweep:
             try:
                 part, size = self._inner(vid, cot)
             except NotKeptError:
-                if not self.signal[vid]:
+                if not carries[vid]:
                     raise
                 part, size, checked = 0.0, 0.0, False
             sums.append(part)
             scale += size
-            if self.signal[vid]:
+            if carries[vid]:
                 self._arrive(vid, cot, part, size)
             else:
                 self._constant_value(vid, part)
-        for what, label in op.constants:
+        for what, label, at in op.constants:
             part = float(what.sum(dtype=torch.float64)) if isinstance(what, Tensor) else float(what)
             sums.append(part)
             scale += abs(part)
             if part or not math.isfinite(part):
-                self._term(op.step.address, f"{label} at {op.step.address}", "rule").parts.append(part)
+                self._term(at, f"{label} at {at}", "rule").parts.append(part)
         for vid, part in op.credits:
             sums.append(part)
             scale += abs(part)

@@ -118,9 +118,17 @@ class Account:
         return math.fsum(abs(r.value) for r in self.rows)
 
     @property
+    def scale(self) -> float:
+        """The largest sum of absolute contributions at any level: over the rows, or over what one step passed on.
+
+        Where contributions cancel before they reach the cut, the rows are small and rounding is that of what cancelled.
+        """
+        return max(self.sum_abs, max((r.scale / 2 for r in self.residuals), default=0.0))
+
+    @property
     def relative_residual(self) -> float:
-        """``|remainder|`` over the sum of absolute contributions; 0 for an account of nothing."""
-        scale = self.sum_abs
+        """``|remainder|`` over `scale`; 0 for an account of nothing."""
+        scale = self.scale
         return abs(self.remainder) / scale if scale else abs(self.remainder)
 
     @property
@@ -154,3 +162,8 @@ class Account:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __str__(self) -> str:
+        from weightwalk.show.terminal import plain  # an account that is printed reads like the command's output
+
+        return plain(self)

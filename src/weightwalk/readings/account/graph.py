@@ -1,7 +1,8 @@
-"""Questions about a walk's data flow: what depends on what, and what a value is at heart once moves are looked through."""
+"""Questions about a walk's data flow: what depends on what, and what a value is once moves are looked through."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -10,37 +11,58 @@ from weightwalk.readings.account.tensors import is_number
 from weightwalk.walks.model import Ref, Step, Value, leaves
 from weightwalk.walks.walk import Walk
 
-MOVES = frozenset(
-    """view unsafe_view reshape reshape_alias alias detach clone contiguous to_copy expand permute transpose t squeeze
-    unsqueeze slice select split split_with_sizes unsafe_split unbind chunk lift_fresh lift dropout native_dropout
-    as_strided narrow flatten unflatten movedim swapaxes flip roll repeat copy constant_pad_nd pad index_select
-    masked_fill overwrite view_as_real view_as_complex""".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MOVES = _words(
+    """
+    view unsafe_view reshape reshape_alias alias detach clone contiguous to_copy expand permute transpose t
+    squeeze unsqueeze slice select split split_with_sizes unsafe_split unbind chunk lift_fresh lift dropout
+    native_dropout as_strided narrow flatten unflatten movedim swapaxes flip roll repeat copy constant_pad_nd
+    pad index_select masked_fill overwrite view_as_real view_as_complex
+    """
 )
 """Ops that hand numbers on without combining them."""
 
-PICKS = frozenset("split split_with_sizes unsafe_split unbind chunk slice select narrow index_select as_strided".split())
+PICKS = _words(
+    """
+    split split_with_sizes unsafe_split unbind chunk slice select narrow index_select as_strided
+    """
+)
 """Moves that hand on only a part."""
 
-POINTWISE = frozenset(
-    """relu relu6 gelu silu mish elu celu selu leaky_relu prelu rrelu_with_noise hardtanh hardswish hardsigmoid
+POINTWISE = _words(
+    """
+    relu relu6 gelu silu mish elu celu selu leaky_relu prelu rrelu_with_noise hardtanh hardswish hardsigmoid
     softplus softsign sigmoid log_sigmoid log_sigmoid_forward tanh erf sin cos exp expm1 log log1p sqrt rsqrt
-    reciprocal pow square abs threshold clamp clamp_min clamp_max sign glu atan sinh cosh tanhshrink softshrink
-    hardshrink""".split()
+    reciprocal pow square abs threshold clamp clamp_min clamp_max sign glu atan sinh cosh tanhshrink
+    softshrink hardshrink
+    """
 )
 """Nonlinear functions of one number."""
 
-SCALINGS = frozenset("mul div neg mul_scalar to_copy".split())
-GATES = frozenset("sigmoid hardsigmoid softmax safe_softmax".split())
-STATISTICS = frozenset("rsqrt reciprocal".split())
-MATRIX = frozenset("mm addmm bmm baddbmm linear convolution mkldnn_convolution addmv mv matmul dot addbmm".split())
-ATTENTION = frozenset(
-    """scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
-    scaled_dot_product_flash_attention scaled_dot_product_attention_math scaled_dot_product_cudnn_attention
-    scaled_dot_product_fused_attention_overrideable""".split()
+SCALINGS = frozenset(["mul", "div", "neg", "mul_scalar", "to_copy"])
+GATES = frozenset(["sigmoid", "hardsigmoid", "softmax", "safe_softmax"])
+STATISTICS = frozenset(["rsqrt", "reciprocal"])
+MATRIX = _words(
+    """
+    mm addmm bmm baddbmm linear convolution mkldnn_convolution addmv mv matmul dot addbmm
+    """
 )
-NORMS = frozenset(
-    """native_layer_norm native_batch_norm native_group_norm fused_rms_norm rms_norm layer_norm group_norm
-    cudnn_batch_norm native_batch_norm_legit native_batch_norm_legit_no_training batch_norm miopen_batch_norm""".split()
+ATTENTION = _words(
+    """
+    scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
+    scaled_dot_product_flash_attention scaled_dot_product_attention_math scaled_dot_product_cudnn_attention
+    scaled_dot_product_fused_attention_overrideable
+    """
+)
+NORMS = _words(
+    """
+    native_layer_norm native_batch_norm native_group_norm fused_rms_norm rms_norm layer_norm group_norm
+    cudnn_batch_norm native_batch_norm_legit native_batch_norm_legit_no_training batch_norm miopen_batch_norm
+    """
 )
 
 # Arguments of which an op reads only the shape, or that only choose places: nothing flows from them.
@@ -137,6 +159,20 @@ class Graph:
                     signal[vid] = 1
         return signal
 
+    def updated(self, signal: bytearray) -> bytearray:
+        """`signal`, and in the update phase also what depends on parameters."""
+        updates = [s for s in self.walk.steps if s.phase == "update"]
+        if not updates:
+            return signal
+        wide = bytearray(signal)
+        for value in self.walk.values:
+            wide[value.id] |= value.kind == "parameter"
+        for step in updates:
+            if any(wide[v] for v in self.flows_in(step)):
+                for vid in self.results(step):
+                    wide[vid] = 1
+        return wide
+
     # Looking through -----------------------------------------------------------------------------------------------
 
     def through(self, vid: int, signal: Sequence[int], parts: bool = True) -> Iterator[int]:
@@ -161,10 +197,7 @@ class Graph:
 
     def root(self, vid: int, signal: Sequence[int], parts: bool = False) -> int:
         """What a value is at heart: the end of `through`."""
-        last = vid
-        for last in self.through(vid, signal, parts):
-            pass
-        return last
+        return deque(self.through(vid, signal, parts), maxlen=1).pop()
 
     def pointwise_root(self, vid: int, signal: Sequence[int], limit: int = 40) -> tuple[int, bool]:
         """The one value of which `vid` is a pointwise function, and whether it is a multiple of it."""

@@ -1,7 +1,7 @@
 """Finding the residual stream of a net, and what writes into it, from the data flow alone.
 
-A residual add is ``x + f(x)``: an addition of two signals of the result's shape, one of which (the skip) is an ancestor of
-the other (the write), with a matrix product or a convolution between. Nothing is asked of module names or classes.
+A residual add is ``x + f(x)``: an addition of two signals of the result's shape, one of which (the skip) is an ancestor
+of the other (the write), with a matrix product or a convolution between. Nothing is asked of module names or classes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weightwalk.readings.account.graph import ATTENTION, MATRIX, MOVES, NORMS, POINTWISE, Graph
+from weightwalk.readings.account.graph import ATTENTION, MATRIX, MOVES, NORMS, POINTWISE, STATISTICS, Graph
 from weightwalk.walks.model import Ref, Step
 
 
@@ -103,18 +103,37 @@ class Stream:
                 return  # the stream goes on below
             step = self.graph.producer(at)
             name = "" if step is None else self.graph.bases[step.index]
-            if step is None or name not in NORMS | POINTWISE | {"add", "cat"}:
+            if step is None or name not in NORMS | POINTWISE | {"add", "cat", "mul", "div", "sub"}:
                 break
             carried = [v for v in dict.fromkeys(self.graph.flows_in(step)) if self.signal[v]]
             if len(carried) != 1:
-                for v in carried if name in ("add", "cat") else []:
-                    self._base(v)
-                if name in ("add", "cat"):
+                carrier = self._carrier(step, carried)
+                if carrier is None and name in ("add", "cat"):
+                    for v in carried:
+                        self._base(v)
                     return
-                break
+                if carrier is None:
+                    break
+                carried = [carrier]
             vid = at = carried[0]
         if vid not in self.bases:
             self.bases.append(vid)
+
+    def _carrier(self, step: Step, carried: list[int]) -> int | None:
+        """In a norm written out, what is normalised: ``x`` in ``x * rsqrt(...)``, ``x / std``, ``x - mean``."""
+        if len(carried) != 2:
+            return None
+        name, made = (
+            self.graph.bases[step.index],
+            [self.graph.made_by(self.graph.root(v, self.signal)) for v in carried],
+        )
+        if name == "mul" and (made[0] in STATISTICS) != (made[1] in STATISTICS):
+            return carried[1] if made[0] in STATISTICS else carried[0]
+        if name == "div" and made[1] in ("sqrt", "std", "linalg_vector_norm", "clamp_min", "add"):
+            return carried[0]
+        if name == "sub" and made[1] == "mean":
+            return carried[0]
+        return None
 
     # Inside the writes ---------------------------------------------------------------------------------------------
 
@@ -129,9 +148,12 @@ class Stream:
             carried = [v for v in dict.fromkeys(self.graph.flows_in(step)) if self.signal[v]]
             if self.graph.bases[step.index] in MATRIX:
                 return (step, carried[0]) if len(carried) == 1 else None
-            if self.graph.bases[step.index] not in NORMS | {"add", "mul", "div"} or len(carried) != 1:
+            if self.graph.bases[step.index] not in NORMS | {"add", "mul", "div", "sub"}:
                 return None
-            at = carried[0]
+            carrier = carried[0] if len(carried) == 1 else self._carrier(step, carried)
+            if carrier is None:
+                return None
+            at = carrier
         return None
 
     def inside(self, write: int) -> Heads | Neurons | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,18 +52,20 @@ class Picked:
 Cotangent = Tensor | Picked
 
 
-def inner(cot: Tensor, value: Tensor) -> tuple[float, float]:
-    """``<cot, value>`` and ``sum |cot * value|``, summed in float64; 0 times infinity counts as 0.
+def products(cot: Tensor, value: Tensor) -> Tensor:
+    """``cot * value`` elementwise, of complex numbers the real part of ``conj(cot) value``; 0 times infinity is 0."""
+    product = (cot.conj() * value).real if cot.is_complex() or value.is_complex() else cot * value
+    if product.isfinite().all():
+        return product
+    return torch.where(cot == 0, torch.zeros((), dtype=product.dtype), product)
 
-    Of complex numbers, the real part of ``conj(cot) value``.
-    """
-    if cot.is_complex() or value.is_complex():
-        product = (cot.conj() * value).real
-    else:
-        product = cot * value
+
+def inner(cot: Tensor, value: Tensor) -> tuple[float, float]:
+    """``<cot, value>`` and ``sum |cot * value|``, summed in float64."""
+    product = (cot.conj() * value).real if cot.is_complex() or value.is_complex() else cot * value
     total = float(product.sum(dtype=torch.float64))
-    if total != total or total in (float("inf"), float("-inf")):
-        product = torch.where(cot == 0, torch.zeros((), dtype=product.dtype), product)
+    if not math.isfinite(total):
+        product = products(cot, value)
         total = float(product.sum(dtype=torch.float64))
     return total, float(product.abs_().sum(dtype=torch.float64))
 

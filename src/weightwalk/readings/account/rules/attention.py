@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from weightwalk.readings.account.rules.base import Flow, Op, Opaque, rule
-from weightwalk.readings.account.rules.products import shares
+
+ENTROPY = "entropy of softmax"
 
 
 def entropy(p: Tensor, dim: int) -> Tensor:
@@ -19,11 +20,12 @@ def entropy(p: Tensor, dim: int) -> Tensor:
 @rule("aten._log_softmax", "aten.log_softmax", freezes="softmax weights inside log-sum-exp")
 def log_softmax(op: Op) -> Flow:
     """``y_i = x_i - lse(x)`` with ``lse(x) = sum p_j x_j + H(p)``: exact and linear once p is held; the entropy H is a
-    constant."""
+    constant.
+    """
     dim, cot = op["dim"], op.cot
     p = op.out.exp()
     total = cot.sum(dim, keepdim=True)
-    op.constant(-total * entropy(p, dim), "entropy of softmax")
+    op.constant(-total * entropy(p, dim), ENTROPY)
     # where p is 0 its logit may be infinite: it takes no part
     return {"self": cot - p * total}
 
@@ -37,19 +39,21 @@ def logsumexp(op: Op) -> Flow:
         raise Opaque
     cot = op.cot if op.args.get("keepdim") else op.cot.unsqueeze(dim)
     p = op["self"].softmax(dim)
-    op.constant(cot * entropy(p, dim), "entropy of softmax")
+    op.constant(cot * entropy(p, dim), ENTROPY)
     return {"self": cot * p}
 
 
-@rule("aten._softmax", "aten.softmax", "aten._safe_softmax", freezes="softmax as the secant from the uniform distribution")
+@rule(
+    "aten._softmax", "aten.softmax", "aten._safe_softmax", freezes="softmax as the secant from the uniform distribution"
+)
 def softmax(op: Op) -> Flow:
-    """``p_i = 1/n + s_i (log p_i + log n)``: the secant of exp from the uniform distribution over the n entries that are
-    alive, ``s_i = (p_i - 1/n) / (log p_i + log n)``, with log p as in :func:`log_softmax`. It is bounded, does not
-    change when all logits shift, and leaves ``1/n`` and the entropy as constants."""
+    """``p_i = 1/n + s_i (log p_i + log n)``: the secant of exp from the uniform distribution over the n entries that
+    are alive, ``s_i = (p_i - 1/n) / (log p_i + log n)``, with log p as in :func:`log_softmax`. It is bounded, does not
+    change when all logits shift, and leaves ``1/n`` and the entropy as constants.
+    """
     dim, cot, p = op["dim"], op.cot, op.out
     alive = p > 0
     n = alive.sum(dim, keepdim=True).to(p.dtype).clamp(min=1)
-    x = torch.where(alive, op["self"], torch.zeros((), dtype=p.dtype))
     log_p = torch.where(alive, p, torch.ones((), dtype=p.dtype)).log()
     rise = log_p + n.log()
     tiny = rise.abs() < math.sqrt(op.sweep.unit)
@@ -57,10 +61,8 @@ def softmax(op: Op) -> Flow:
     g = torch.where(alive, cot * slope, torch.zeros((), dtype=p.dtype))
     total = g.sum(dim, keepdim=True)
     flow = g - p * total
-    # by construction sum(cot p) = constants + <flow, x>, up to the rounding of p itself
-    op.constant(torch.where(alive, cot / n + g * n.log(), torch.zeros((), dtype=p.dtype)), "uniform part of softmax")
-    op.constant(-total * entropy(p, dim), "entropy of softmax")
-    del x
+    op.constant(torch.where(alive, cot / n, torch.zeros((), dtype=p.dtype)), "1/n of softmax")
+    op.constant(total * (n.log() - entropy(p, dim)), ENTROPY)
     return {"self": flow}
 
 
@@ -96,6 +98,3 @@ def attention(op: Op) -> Flow:
     if p.shape[-3] != shape[-3]:  # grouped heads share a value
         flow = flow.unflatten(-3, (shape[-3], p.shape[-3] // shape[-3])).sum(-3)
     return {"value": flow}
-
-
-__all__ = ["entropy", "shares"]

@@ -1,7 +1,7 @@
 """Backward ops in which the gradient carries nothing of the cut, so that the forward value must.
 
-Every backward op is linear in the gradient that it is given, and is passed by :mod:`generic` while that gradient depends
-on the cut. At the loss it does not (it starts from 1): there the forward value flows.
+Every backward op is linear in the gradient that it is given, and is passed by :mod:`generic` while that gradient
+depends on the cut. At the loss it does not (it starts from 1): there the forward value flows.
 """
 
 from __future__ import annotations
@@ -12,27 +12,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weightwalk.readings.account.rules.attention import pattern
+from weightwalk.readings.account.rules.attention import ENTROPY, pattern
 from weightwalk.readings.account.rules.base import Flow, Key, Op, Opaque, rule
 from weightwalk.readings.account.rules.generic import call, linear
 
 
 @rule("aten._log_softmax_backward_data")
 def log_softmax_backward(op: Op) -> Flow:
-    """``g - exp(y) sum(g)`` with y the log-softmax: linear in g; else the probability ``exp(y)`` flows into y by the
-    secant of exp from 0."""
+    """``g - exp(y) sum(g)`` with y the log-softmax: linear in g; else the probability ``p = exp(y)`` flows into y
+    by the secant of exp from the uniform distribution, ``p = 1/n + s (y + log n)``: what the gradient would be for a
+    uniform prediction is a constant.
+    """
     if op.signal("grad_output"):
         return _linear_in_gradient(op)
     g, y, cot, dim = op["grad_output"], op["output"], op.cot, op["dim"]
-    op.freeze("slopes of nonlinear functions (secants from 0)")
-    total = g.sum(dim, keepdim=True)
-    op.constant(cot * g, "gradient at the target")
-    op.constant(-cot * total, "exp(0)")
-    near = y.abs() < op.sweep.unit**0.5
+    op.freeze("softmax as the secant from the uniform distribution")
+    flow = -cot * g.sum(dim, keepdim=True)
+    n = y.shape[dim]
+    rise = y + math.log(n)
+    near = rise.abs() < op.sweep.unit**0.5
     one = torch.ones((), dtype=y.dtype)
-    slope = torch.where(near, one, torch.expm1(y) / torch.where(near, one, y))
+    slope = torch.where(near, one / n, (y.exp() - 1 / n) / torch.where(near, one, rise))
     slope = torch.where(y.isinf(), torch.zeros_like(slope), slope)
-    return {"output": -cot * total * slope}
+    op.constant(cot * g + flow / n, "gradient of a uniform prediction")
+    softmax = op.sweep.walk.values[op.value_id("output") or 0].address  # where log n meets the entropy of y's own rule
+    op.constant(flow * torch.where(y.isinf(), one * (-1 / n), slope * math.log(n)), ENTROPY, softmax)
+    return {"output": flow * slope}
 
 
 def _linear_in_gradient(op: Op) -> Flow:

@@ -5,8 +5,8 @@ such that ::
 
     <cotangent, out> == sum over arguments <flow, argument> + constants
 
-Keys of a flow are argument names of the op's schema (``"self"``, or ``("tensors", 2)`` inside a list). A cotangent may be
-larger than its argument where the op broadcast it: the engine sums it down. What does not flow is handed to
+Keys of a flow are argument names of the op's schema (``"self"``, or ``("tensors", 2)`` inside a list). A cotangent may
+be larger than its argument where the op broadcast it: the engine sums it down. What does not flow is handed to
 ``op.constant``. The engine measures both sides and reports the difference, so a rule that is wrong is seen.
 """
 
@@ -107,7 +107,7 @@ class Op:
         self.sweep = sweep
         self.step = step
         self.cots = cots
-        self.constants: list[tuple[Tensor | float, str]] = []
+        self.constants: list[tuple[Tensor | float, str, str]] = []  # amount, label, address
         self.freezes: list[str] = []
         self.credits: list[tuple[int, float]] = []
         names = schema(step.op)
@@ -148,7 +148,7 @@ class Op:
     def signal(self, key: Key) -> bool:
         """Whether an argument depends on the cut."""
         vid = self.value_id(key)
-        return vid is not None and self.sweep.signal[vid]
+        return vid is not None and bool(self.sweep.carries(self.step)[vid])
 
     def given(self, key: Key) -> bool:
         """Whether an argument is a float tensor."""
@@ -203,9 +203,9 @@ class Op:
 
     # What a rule says ----------------------------------------------------------------------------------------------
 
-    def constant(self, amount: Tensor | float, label: str) -> None:
-        """Part of ``<cotangent, out>`` that flows nowhere: a row of its own."""
-        self.constants.append((amount, label))
+    def constant(self, amount: Tensor | float, label: str, at: str | None = None) -> None:
+        """Part of ``<cotangent, out>`` that flows nowhere: a row of its own, at this step or at address `at`."""
+        self.constants.append((amount, label, at or self.step.address))
 
     def credit(self, key: Key, amount: float) -> None:
         """Part of ``<cotangent, out>`` that comes from an argument without signal: that argument's own row."""
@@ -228,7 +228,5 @@ class Op:
             return self.sweep.constant_argument(self._resolve(argument))
 
         names = schema(self.step.op) or ()
-        positional = [
-            build(names[i][0] if i < len(names) else str(i), a) for i, a in enumerate(self.step.args)
-        ]
+        positional = [build(names[i][0] if i < len(names) else str(i), a) for i, a in enumerate(self.step.args)]
         return positional, {k: build(k, a) for k, a in self.step.kwargs.items()}

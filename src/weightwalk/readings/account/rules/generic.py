@@ -1,8 +1,8 @@
 """Ops without a rule of their own: passed by their own vector-Jacobian product where they are linear in what flows.
 
 An op is linear in its signals x if ``f(2x) = 2 f(x)`` (then, by Euler, ``<J^T cot, x> = <cot, f(x)>``: maxima, medians
-and norms are covered too), and affine if ``f(2x) - f(x) = f(x) - f(0)``, with ``f(0)`` a constant. Both are tested on the
-recorded numbers, in float64 where torch can; an op that passes neither test is opaque.
+and norms are covered too), and affine if ``f(2x) - f(x) = f(x) - f(0)``, with ``f(0)`` a constant. Both are tested on
+the recorded numbers, in float64 where torch can; an op that passes neither test is opaque.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def reshape(op: Op) -> Flow:
 )  # fmt: skip
 def same(op: Op) -> Flow:
     """Same numbers; a cast rounds, which shows in the step's residual."""
-    return {k: op.cots[0] for k in op.tensors()}
+    return dict.fromkeys(op.tensors(), op.cots[0])
 
 
 @rule("aten._conj", "aten._conj_physical", "aten.conj_physical")
@@ -117,11 +117,7 @@ def _scaled(cot: Tensor, by: Any) -> Tensor:
 @rule("aten.add", "aten.sub", "aten.rsub")
 def add(op: Op) -> Flow:
     """``self + alpha other``; a number among the two is a constant."""
-    name, cot = op.step.op.split(".")[1].strip("_"), op.cots[0]
-    if isinstance(cot, Picked):
-        cot = cot.dense() if op.shape("other") not in ((), cot.shape) or op.shape("self") != cot.shape else cot
-    cot = op.cot if isinstance(cot, Picked) else cot
-    assert isinstance(cot, Tensor)
+    name, cot = op.step.op.split(".")[1].strip("_"), op.cot
     alpha = op.args.get("alpha")
     alpha = 1 if alpha is None else alpha
     factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[name]

@@ -78,7 +78,8 @@ def group_norm(op: Op) -> Flow:
 )  # fmt: skip
 def batch_norm(op: Op) -> Flow:
     """Evaluation: ``y = (x - m) r w + b`` with the running statistics m and r, an affine map. Training: the batch's own
-    mean, linear in x, and its deviation, frozen."""
+    mean, linear in x, and its deviation, frozen.
+    """
     x, cot = op["input"], op.cot
     channel = (1, x.shape[1]) + (1,) * (x.dim() - 2)
     dims = tuple(d for d in range(x.dim()) if d != 1)

@@ -1,8 +1,8 @@
 """Nonlinear functions of one number: a gate passes the cotangent through the secant from 0.
 
-``y = f(0) + s x`` with ``s = (f(x) - f(0)) / x``. For ReLU s is 0 or 1, exactly; for GELU, SiLU, tanh it is ``y / x``; where
-``f(0)`` is not 0 (sigmoid, softplus, exp, cos) it is a constant of its own, so that s stays bounded: ``y / x`` would
-grow without limit near 0 and split a finite number into huge terms of opposite signs. Near 0, ``s = f'(0)``.
+``y = f(0) + s x`` with ``s = (f(x) - f(0)) / x``. For ReLU s is 0 or 1, exactly; for GELU, SiLU, tanh it is ``y / x``;
+where ``f(0)`` is not 0 (sigmoid, softplus, exp, cos) it is a constant of its own, so that s stays bounded: ``y / x``
+would grow without limit near 0 and split a finite number into huge terms of opposite signs. Near 0, ``s = f'(0)``.
 """
 
 from __future__ import annotations
@@ -53,11 +53,31 @@ def _power(op: Op) -> tuple[float, float]:
 ANCHORS: dict[str, Anchor] = {
     # f(0), f'(0)
     **dict.fromkeys(
-        "tanh erf sin asin sinh asinh atan atanh tan expm1 log1p elu selu softsign erfinv celu".split(), _at(0, 1)
+        [
+            "tanh",
+            "erf",
+            "sin",
+            "asin",
+            "sinh",
+            "asinh",
+            "atan",
+            "atanh",
+            "tan",
+            "expm1",
+            "log1p",
+            "elu",
+            "selu",
+            "softsign",
+            "erfinv",
+            "celu",
+        ],
+        _at(0, 1),
     ),
-    **dict.fromkeys("relu leaky_relu prelu rrelu_with_noise abs sqrt square tanhshrink".split(), _at(0, 0)),
-    **dict.fromkeys("softshrink hardshrink relu6 sign".split(), _at(0, 0)),
-    **dict.fromkeys("gelu silu hardswish".split(), _at(0, 0.5)),
+    **dict.fromkeys(
+        ["relu", "leaky_relu", "prelu", "rrelu_with_noise", "abs", "sqrt", "square", "tanhshrink"], _at(0, 0)
+    ),
+    **dict.fromkeys(["softshrink", "hardshrink", "relu6", "sign"], _at(0, 0)),
+    **dict.fromkeys(["gelu", "silu", "hardswish"], _at(0, 0.5)),
     "mish": _at(0, 0.6),
     "sigmoid": _at(0.5, 0.25),
     "hardsigmoid": _at(0.5, 1 / 6),
@@ -69,9 +89,11 @@ ANCHORS: dict[str, Anchor] = {
     "log_sigmoid": _at(-math.log(2), 0.5),
     "log_sigmoid_forward": _at(-math.log(2), 0.5),
     "softplus": lambda op: (math.log(2) / _argument(op, "beta", 1), 0.5),
-    **dict.fromkeys("clamp clamp_min clamp_max hardtanh".split(), _clamp),
+    **dict.fromkeys(["clamp", "clamp_min", "clamp_max", "hardtanh"], _clamp),
     # no value at 0: y = (y / x) x
-    **dict.fromkeys("log log2 log10 rsqrt reciprocal acos digamma lgamma".split(), _at(math.nan, math.nan)),
+    **dict.fromkeys(
+        ["log", "log2", "log10", "rsqrt", "reciprocal", "acos", "digamma", "lgamma"], _at(math.nan, math.nan)
+    ),
     "pow": _power,
 }
 
@@ -162,8 +184,10 @@ def larger(op: Op) -> Flow:
     return {"self": cot * share, "other": cot * (1 - share)}
 
 
-@rule("aten.round", "aten.floor", "aten.ceil", "aten.trunc", "aten.sign", "aten.sgn", "aten.heaviside", "aten.remainder",
-      freezes="steps (round, floor, sign): constants")  # fmt: skip
+@rule(
+    "aten.round", "aten.floor", "aten.ceil", "aten.trunc", "aten.sign", "aten.sgn", "aten.heaviside", "aten.remainder",
+    freezes="steps (round, floor, sign): constants",
+)  # fmt: skip
 def steps(op: Op) -> Flow:
     """Piecewise constant: nothing flows."""
     op.constant(op.cot * op.out, op.step.name)

@@ -153,7 +153,7 @@ def product(op: Op) -> Flow:
 
 @rule("aten._grouped_mm")
 def grouped(op: Op) -> Flow:
-    """One matrix product per group of rows (the experts of a mixture): rows ``offs[g-1]:offs[g]`` of A times ``B_g``."""
+    """One matrix product per group of rows (the experts of a mixture): ``A[offs[g-1]:offs[g]] B_g``."""
     a, b, cot = op["self"], op["mat2"], op.cot
     if a.dim() != 2 or b.dim() != 3 or not isinstance(op["offs"], Tensor) or op.signal("mat2"):
         raise Opaque

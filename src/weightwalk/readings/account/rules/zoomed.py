@@ -57,15 +57,16 @@ def inside(op: Op) -> Flow:
     if op.step.phase == "backward":
         signals = gradients(op, signals)
     graph = Graph(inner)
-    signal = graph.reached([ids[i] for i, k in enumerate(keys) if k in signals and ids[i] is not None])
+    signal = graph.reached([i for i, k in zip(ids, keys, strict=True) if k in signals and i is not None])
     sweep = Sweep(graph, signal, {i: None for i in ids if i is not None}, op.sweep.split, op.sweep.dtype)
     sweep.depth = op.sweep.depth + 1
     for k, cot in enumerate(op.cots):
         vid = inner.given.get(f"out.{k}", inner.given.get("out") if k == 0 else None)
-        if cot is not None and vid is None:
+        if cot is None:
+            continue
+        if vid is None:
             raise Opaque
-        if cot is not None:
-            sweep.seed(vid, op.cot_of(k).reshape(inner.values[vid].shape))
+        sweep.seed(vid, op.cot_of(k).reshape(inner.values[vid].shape))
     sweep.run()
     return _outcome(op, sweep, keys, ids)
 
