@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 # Before anything imports torch: two workers with two OpenMP threads each would fight over two cores, and the order of
 # summation (so the low bits) would depend on the machine.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
+os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent / "src")  # for the interpreters that tests start
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["COLUMNS"] = "120"  # rich wraps at the terminal's width; a recorded text must not depend on it
@@ -19,7 +21,6 @@ import random
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest

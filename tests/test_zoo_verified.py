@@ -29,7 +29,7 @@ NO_BOUND = {
     "aten.upsample_bilinear2d.default",
 }
 
-# Nested tensors have no strides: their steps are recorded without numbers.
+# Nested tensors have no strides: their two steps are recorded without numbers.
 NESTED = "encoder_padding_mask"
 
 
@@ -43,6 +43,9 @@ def test_each_forward_pass_is_verified_and_its_account_closes(case: Case) -> Non
     assert report.counts["not kept"] == (2 if case.name == NESTED else 0)
 
     account = measured.account
+    if case.name == NESTED:
+        assert account is None
+        return
     assert math.fsum([*(row.value for row in account.rows), account.remainder, account.tail]) == account.number
     if measured.account64 is not None:
         assert measured.account64.relative_residual < 1e-12

@@ -29,7 +29,8 @@ was measured by it.
 - **worst**: the greatest deviation met, as a fraction of its bound; over 1 would be a failure.
 - **unproven**: steps that hold random draws or memory that was never set (*drawn*), and ops without a proven bound.
 - **residual**: of the account of the output's largest number down to the inputs: what rounding left over, relative to
-  the sum of the absolute contributions, in the net's own dtype and, for the same net run in float64, in float64.
+  the sum of the absolute contributions, in the net's own dtype and, for the same net run wholly in float64, there.
+  *none*: the kernel has no float64, or the numbers are in nested tensors, which are recorded without them.
 - **opaque**: ops that the account could not see through; each is a row of its own, so the account closes all the same.
 
 | architecture | family | steps | proven | worst | unproven | residual | in float64 | opaque |
@@ -45,8 +46,8 @@ def row(m: Measured) -> str:
     unproven += [f"{n} {short(op)}" for op, n in report.unproven.items()]
     verdict = "" if report.ok else " **FAILED**"
     worst = f"{report.worst.fraction:.2f}" if report.worst else "exact"
-    wide = "" if m.account64 is None else f"{m.account64.relative_residual:.1e}"
-    opaque = Counter(short(r.label.split()[1]) for r in m.account.opaque)
+    residual, wide = (f"{a.relative_residual:.1e}" if a else "none" for a in (m.account, m.account64))
+    opaque = Counter(short(r.label.split()[1]) for r in m.account.opaque) if m.account else {}
     cells = [
         m.case.name,
         m.case.family,
@@ -54,7 +55,7 @@ def row(m: Measured) -> str:
         f"{report.proven / m.steps:.1%}{verdict}",
         worst,
         ", ".join(unproven),
-        f"{m.account.relative_residual:.1e}",
+        residual,
         wide,
         ", ".join(f"{n} {op}" for op, n in opaque.items()),
     ]
