@@ -26,13 +26,17 @@ CUT says where to stop: inputs, tokens, modules, heads, neurons, heads+neurons, 
 @click.command("account", cls=common.NumbersWelcome, epilog=EPILOG)
 @click.argument("words", metavar="FILE|NET [INPUT] ADDRESS", nargs=-1, required=True)
 @click.option("--cut", multiple=True, default=("modules",), show_default=True, help="Where the account stops.")
-@click.option("--top", type=click.IntRange(1), metavar="N", default=12, show_default=True, help="Rows to show before the rest.")
+@click.option(
+    "--top", type=click.IntRange(1), metavar="N", default=12, show_default=True, help="Rows to show before the rest."
+)
 @click.option("--split", default=None, help="How a product of two signals is shared out (see the documentation).")
 @common.fresh_option
 @common.seed_option
 @common.dtype_option
 @common.json_option
-def command(words: tuple[str, ...], cut: tuple[str, ...], top: int, split: str | None, as_json: bool, **options: Any) -> int:
+def command(
+    words: tuple[str, ...], cut: tuple[str, ...], top: int, split: str | None, as_json: bool, **options: Any
+) -> int:
     """Account for the number at ADDRESS: a table of contributions that adds up to it exactly."""
     source, given, address = _words(words)
     common.needs_torch("to account for a number")
@@ -55,7 +59,9 @@ def command(words: tuple[str, ...], cut: tuple[str, ...], top: int, split: str |
 def _words(words: tuple[str, ...]) -> tuple[str, str | None, str]:
     if common.is_walk_file(words[0]):
         if len(words) != 2:
-            raise UsageError(f"a walk file takes one ADDRESS after it: weightwalk account {words[0]} 'out[0]' --cut inputs.")
+            raise UsageError(
+                f"a walk file takes one ADDRESS after it: weightwalk account {words[0]} 'out[0]' --cut inputs."
+            )
         return words[0], None, words[1]
     if len(words) != 3:
         raise UsageError(

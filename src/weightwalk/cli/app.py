@@ -90,7 +90,9 @@ def _guarded(run: Any) -> int:
     except BrokenPipeError:
         return _pipe_closed()
     except MemoryError as error:
-        click.echo(f"Error: out of memory ({str(error) or 'no detail'}); keep less (--keep) or give a shorter input.", err=True)
+        click.echo(
+            f"Error: out of memory ({str(error) or 'no detail'}); keep less (--keep) or give a shorter input.", err=True
+        )
         return 2
     except OSError as error:
         click.echo(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.", err=True)
@@ -109,10 +111,12 @@ def _speakable() -> None:
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", "") or "").lower().replace("-", "")
         if encoding != "utf8" and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-@click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, "-V", "--version", prog_name="weightwalk", message="%(prog)s %(version)s")
 def main() -> None:
     """Walk a neural network: every number in it, where it came from, and proof that it adds up."""

@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The same facts as JSON on standard output.")
-seed_option = click.option("--seed", type=int, metavar="N", default=None, help="Seed of everything random; recorded in the walk.")
+seed_option = click.option(
+    "--seed", type=int, metavar="N", default=None, help="Seed of everything random; recorded in the walk."
+)
 fresh_option = click.option("--fresh", is_flag=True, help="Train gallery nets anew, whatever is remembered.")
-dtype_option = click.option("--dtype", type=click.Choice(DTYPES), metavar="DTYPE", default=None, help="Convert the net first: float64, float32, bfloat16, float16.")
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    metavar="DTYPE",
+    default=None,
+    help="Convert the net first: float64, float32, bfloat16, float16.",
+)
 
 
 class NumbersWelcome(click.Command):
@@ -65,7 +73,7 @@ def walk_of(source: str, given: str | None, *, fresh: bool, seed: int | None, dt
         return load(source)
     if given is None:
         raise UsageError(
-            f"{source!r} is a net, which needs an input: for example `{example_of(source)}`; a recorded walk ends in .walk."
+            f"{source!r} is a net, which needs an input, as in `{example_of(source)}`; a recorded walk ends in .walk."
         )
     return record(source, given, fresh=fresh, seed=seed, dtype=dtype)
 
@@ -181,7 +189,8 @@ def training_progress() -> Iterator[Callable[[str, int, int, float], None] | Non
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    parts = (TextColumn("training {task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.3g}"), TimeRemainingColumn())  # fmt: skip
+    loss = TextColumn("loss {task.fields[loss]:.3g}")
+    parts = (TextColumn("training {task.description}"), BarColumn(), loss, TimeRemainingColumn())
     with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
@@ -202,7 +211,9 @@ def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from weightwalk.cli import common
+from weightwalk.readings.narrate_decimals import decimal
+from weightwalk.show.layout import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +36,8 @@ def command(part: tuple[int, ...], remembered: bool, as_json: bool) -> int:
     common.needs_torch("for the tour")
     tour = Tour(fresh=not remembered, silent=as_json)
     parts = (linear, sqrt, hello, gpt)
-    for number, take in enumerate(parts, 1):
-        if not part or number in part:
+    for place, take in enumerate(parts, 1):
+        if not part or place in part:
             take(tour)
     tour.close()
     if as_json:
@@ -122,7 +125,9 @@ class Tour:
         """The last line."""
         if self.ok:
             self.say("")
-            self.say(f"Done: {self.steps:,} steps walked, each recomputed independently and within its bound.", "bold green")
+            self.say(
+                f"Done: {self.steps:,} steps walked, each recomputed independently and within its bound.", "bold green"
+            )
             self.say("Next: weightwalk walk hello cat    weightwalk nets    weightwalk --help", "dim")
         else:
             self.say("A verification failed; see above.", "bold red")
@@ -133,9 +138,6 @@ def linear(tour: Tour) -> None:
     tour.heading(1, "linear: the formula is the weights")
     net = tour.net("linear")
     walk = tour.walk(net, "2.0")
-    from weightwalk.readings.narrate_decimals import decimal
-    from weightwalk.show.layout import number
-
     w, b = (decimal(walk[name].numpy().reshape(-1)[0]) for name in ("fc.weight", "fc.bias"))
     tour.say("")
     tour.say(f"read off the weights:  y = {number(w)} x {'-' if b < 0 else '+'} {number(abs(b))}", "bold green")
@@ -152,8 +154,15 @@ def sqrt(tour: Tour) -> None:
     walk = tour.walk(net, "2.0")
     tour.say("")
     tour.show(walk.narrate())
+    root, out = decimal(math.sqrt(2)), decimal(walk["out"].numpy().reshape(-1)[0])
     tour.say("")
-    tour.say("Between two kinks the net is a straight line, and an account cut at the input reads it off: slope × 2 + the rest.")
+    tour.say(
+        f"The square root of 2 is {number(root)}; the net says {number(out)}, which is off by {number(out - root)}."
+    )
+    tour.say(
+        "Between two kinks the net is a straight line, and an account cut at the input reads it off: what comes of x, "
+        "and what comes of the biases."
+    )
     account = tour.account(walk, "out", "inputs")
     tour.verify("sqrt", walk, account=account)
 
@@ -178,13 +187,18 @@ def gpt(tour: Tour) -> None:
     net = tour.net("gpt")
     walk = tour.walk(net, PROMPT)
     tour.say("")
+    tour.show(walk.narrate(depth=1))
+    tour.say("")
+    tour.say("inside the first attention", "bold")
     tour.show(walk.narrate(focus="transformer.h.0.attn"))
     logits = walk["logits"].numpy()[0, -1]
     best = walk.labels["vocab"][int(np.argmax(logits))]
     address = f"logits[-1, {json.dumps(best, ensure_ascii=False)}]"
     tour.say("")
-    tour.say(f"After {PROMPT!r} its top logit is {best!r}. Its weights are random, so that means nothing; why it came out on top "
-             "is arithmetic all the same, and adds up:")  # fmt: skip
+    tour.say(
+        f"After {PROMPT!r} its top logit is {best!r}. Its weights are random, so that means nothing; why it came out "
+        "on top is arithmetic all the same, and adds up:"
+    )
     accounts = {}
     for cut, words in (("tokens", "by token"), ("heads", "by head"), ("neurons", "by neuron")):
         tour.say("")

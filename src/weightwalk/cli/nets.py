@@ -25,4 +25,11 @@ def command(as_json: bool) -> None:
     from weightwalk.show.summaries import NetList
     from weightwalk.show.terminal import show
 
-    show(NetList(tuple((e.name, e.description, f"weightwalk walk {e.name} {common.quoted(e.example)}") for e in GALLERY.values())))
+    show(
+        NetList(
+            tuple(
+                (e.name, e.description, f"weightwalk walk {e.name} {common.quoted(e.example)}")
+                for e in GALLERY.values()
+            )
+        )
+    )

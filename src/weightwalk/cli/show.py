@@ -17,7 +17,9 @@ Examples:
 
 @click.command("show", epilog=EPILOG)
 @click.argument("file", metavar="FILE.walk")
-@click.option("--addresses", metavar="GLOB", help="List the values whose address matches: * within one part, ** across.")
+@click.option(
+    "--addresses", metavar="GLOB", help="List the values whose address matches: * within one part, ** across."
+)
 @click.option("--story", is_flag=True, help="Tell the walk, as `weightwalk walk` does.")
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="With the story: levels of modules to unfold.")
 @click.option("--focus", metavar="ADDRESS", help="Tell this module, op or number only.")
@@ -34,7 +36,9 @@ def command(
 ) -> None:
     """Show what FILE.walk holds. Needs neither torch nor the model."""
     if not common.is_walk_file(file):
-        raise UsageError(f"{file!r} does not end in .walk; a net is told by `weightwalk walk {common.example_of(file)}`.")
+        raise UsageError(
+            f"{file!r} does not end in .walk; a net is told by `weightwalk walk {common.example_of(file)}`."
+        )
     page = common.writable(html, (".html", ".htm")) if html else None
     walk = common.walk_of(file, None, fresh=False, seed=None)
     if addresses is not None:
@@ -66,8 +70,13 @@ def _list(walk: object, pattern: str, as_json: bool) -> None:
 
     found = find_all(walk, pattern)  # type: ignore[arg-type]
     if not found:
-        raise UsageError(f"no address matches {pattern!r}; --addresses '**' lists those of modules, '**/*' those of ops.")
-    rows = [(name, "×".join(map(str, v.shape)) or "1", v.dtype, v.kind, "" if v.kept else "not kept") for name, v in found.items()]
+        raise UsageError(
+            f"no address matches {pattern!r}; --addresses '**' lists those of modules, '**/*' those of ops."
+        )
+    rows = [
+        (name, "×".join(map(str, v.shape)) or "1", v.dtype, v.kind, "" if v.kept else "not kept")
+        for name, v in found.items()
+    ]
     if as_json:
         keys = ("address", "shape", "dtype", "kind", "kept")
         common.emit([dict(zip(keys, (n, v.shape, v.dtype, v.kind, v.kept), strict=True)) for n, v in found.items()])

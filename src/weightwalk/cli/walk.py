@@ -28,11 +28,24 @@ package.module:object. INPUT is numbers (2.0 or 1,2,3), text, or @file (.npy, .j
 @click.argument("given", metavar="INPUT")
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="Levels of modules to unfold in a large net.")
 @click.option("--focus", metavar="ADDRESS", help="Unfold this module, op or number only.")
-@click.option("--top", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Terms of a long sum to show.")
-@click.option("--digits", type=click.IntRange(2, 17), metavar="N", default=9, show_default=True, help="Significant digits to show.")
+@click.option(
+    "--top", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Terms of a long sum to show."
+)
+@click.option(
+    "--digits",
+    type=click.IntRange(2, 17),
+    metavar="N",
+    default=9,
+    show_default=True,
+    help="Significant digits to show.",
+)
 @click.option("--keep", metavar="GLOB", multiple=True, help="Store only these values; may be repeated.")
-@click.option("--patch", metavar="ADDRESS=VALUE", multiple=True, help="Replace a value as it is produced: a number or @file.npy.")
-@click.option("--open-fused", is_flag=True, help="Run fused ops decomposed; this changes low bits, and says by how much.")
+@click.option(
+    "--patch", metavar="ADDRESS=VALUE", multiple=True, help="Replace a value as it is produced: a number or @file.npy."
+)
+@click.option(
+    "--open-fused", is_flag=True, help="Run fused ops decomposed; this changes low bits, and says by how much."
+)
 @click.option("--save", metavar="FILE.walk", help="Write the walk to a file.")
 @click.option("--verify", "check", is_flag=True, help="Recompute every step as well; exit code 1 if one is wrong.")
 @click.option("--figure", metavar="FILE", help="Draw the walk: .svg, .png or .pdf.")
@@ -58,9 +71,7 @@ def command(net: str, given: str, **options: Any) -> int:
         dtype=options["dtype"],
         **_recording(options),
     )
-    story = walk.narrate(
-        depth=options["depth"], focus=options["focus"], top=options["top"], digits=options["digits"]
-    )
+    story = walk.narrate(depth=options["depth"], focus=options["focus"], top=options["top"], digits=options["digits"])
     report = walk.verify() if options["check"] else None
     if options["as_json"]:
         from weightwalk.show.json import walk_summary

@@ -58,13 +58,13 @@ def narrate(
     names = Names(walk)
     small = is_small(walk) and depth is None
     if focus is not None:
-        from weightwalk.readings.narrate_modules import tell_focus
+        from weightwalk.readings.narrate_focus import tell_focus
 
         sections, notes = tell_focus(Teller(names, digits, top), walk, focus, depth)
     elif small:
         sections, notes = _small(Teller(names, digits), walk)
     else:
-        from weightwalk.readings.narrate_modules import tell_modules
+        from weightwalk.readings.narrate_focus import tell_modules
 
         sections, notes = tell_modules(Teller(names, digits, top), walk, depth)
     return Story(_title(walk), small, tuple(sections), tuple(n for n in notes if n))

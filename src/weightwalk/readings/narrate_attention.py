@@ -22,8 +22,12 @@ from weightwalk.walks.model import Ref, Step, Value
 from weightwalk.walks.walk import Walk
 
 PLACES = 6
+HEADS = 16  # shown of one attention
 # Between the product q·k and the softmax: scaling, masking, and moves.
-SCALING = MOVES | frozenset("div div_ mul mul_ add add_ masked_fill masked_fill_ where softcap tanh baddbmm".split())
+SCALING = MOVES | frozenset((
+    "div", "div_", "mul", "mul_", "add", "add_", "masked_fill", "masked_fill_", "where", "softcap", "tanh",
+    "baddbmm",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -185,12 +189,16 @@ def tell_attention(teller: Teller, walk: Walk, step: Step, at: int = -1) -> list
     if found.fused:
         lines.append(
             Text(
-                "A fused kernel ran this attention and kept no scores: they are computed here in float64 from its recorded "
-                f"q, k and v. The values weighted by them differ from its recorded output by at most {found.off:.1e}.",
+                "A fused kernel ran this attention and kept no scores: they are computed here in float64 from its "
+                "recorded q, k and v. The values weighted by them differ from its recorded output by at most "
+                f"{found.off:.1e}.",
                 "note",
             )
         )
     scores, pattern = found.scores[0, :, at], found.pattern[0, :, at]
+    if heads > HEADS:
+        lines.append(Text(f"Of {heads} heads the first {HEADS} are shown.", "note"))
+        scores, pattern = scores[:HEADS], pattern[:HEADS]
     shown = _choice(pattern, key_names, teller.top)
     lines.append(_scores(scores, shown, f"q·k/{root} {place}"))
     lines.append(_pattern(pattern, shown, f"softmax: how much of each token is taken, {place}"))
@@ -201,7 +209,7 @@ def tell_attention(teller: Teller, walk: Walk, step: Step, at: int = -1) -> list
 
 @dataclass(frozen=True)
 class Shown:
-    """Which keys are shown, per head: all side by side where they fit, else those that weigh most, each with its name."""
+    """Which keys are shown, per head: all side by side where they fit, else those that weigh most, with names."""
 
     names: Sequence[str]
     keys: list[np.ndarray]

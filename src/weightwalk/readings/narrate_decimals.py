@@ -32,14 +32,14 @@ def decimal(number: object, digits: int = DIGITS) -> Decimal:
     """
     if isinstance(number, (bool, np.bool_, int, np.integer)):
         return Decimal(int(number))
-    if isinstance(number, np.generic) and number.dtype != np.float64 and number.dtype != np.float32:
-        number = np.float32(number)  # every 16- and 8-bit float is a float32
     value = float(number)  # type: ignore[arg-type]
     if not math.isfinite(value):
         return Decimal("NaN") if math.isnan(value) else Decimal("Infinity" if value > 0 else "-Infinity")
     if value == 0:
         return ZERO
-    text = np.format_float_scientific(number if isinstance(number, np.generic) else value, unique=True, trim="-")
+    # Every 16- and 8-bit float is a float32: told as such, so that its product is that of the number itself.
+    single = isinstance(number, np.generic) and number.dtype != np.float64
+    text = np.format_float_scientific(np.float32(value) if single else np.float64(value), unique=True, trim="-")
     return significant(Decimal(text), digits)
 
 

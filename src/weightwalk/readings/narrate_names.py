@@ -11,19 +11,22 @@ from weightwalk.walks.model import Step, Value, leaves
 from weightwalk.walks.walk import Walk
 
 # Ops that keep every number and its place in row-major order.
-RESHAPES = frozenset(
-    "view reshape unsafe_view detach detach_ alias clone lift_fresh unsqueeze squeeze flatten unflatten contiguous "
-    "view_as dropout native_dropout".split()
-)
+RESHAPES = frozenset((
+    "view", "reshape", "unsafe_view", "detach", "detach_", "alias", "clone", "lift_fresh", "unsqueeze",
+    "squeeze", "flatten", "unflatten", "contiguous", "view_as", "dropout", "native_dropout",
+))  # fmt: skip
 # Ops that only move numbers about, pick some of them, or make constants: no arithmetic to tell.
-MOVES = RESHAPES | frozenset(
-    "t transpose permute expand split split_with_sizes chunk slice select narrow cat stack unbind movedim swapaxes "
-    "index index_select gather as_strided repeat repeat_interleave to to_copy copy_ fill_ zero_ empty empty_like "
-    "new_empty new_empty_strided zeros zeros_like ones ones_like new_zeros new_ones full full_like arange scalar_tensor "
-    "tril triu record_function_enter_new record_function_exit where masked_fill masked_fill_ constant_pad_nd roll flip "
-    "mT T numel size sym_size bitwise_and bitwise_not bitwise_or logical_not logical_and le lt ge gt eq ne all any "
-    "item local_scalar_dense is_nonzero lift expand_as cumsum unfold".split()
-)
+MOVES = RESHAPES | frozenset((
+    "t", "transpose", "permute", "expand", "split", "split_with_sizes", "chunk", "slice", "select", "narrow",
+    "cat", "stack", "unbind", "movedim", "swapaxes", "index", "index_select", "gather", "as_strided", "repeat",
+    "repeat_interleave", "to", "to_copy", "copy_", "fill_", "zero_", "empty", "empty_like", "new_empty",
+    "new_empty_strided", "zeros", "zeros_like", "ones", "ones_like", "new_zeros", "new_ones", "full",
+    "full_like", "arange", "scalar_tensor", "tril", "triu", "record_function_enter_new", "record_function_exit",
+    "where", "masked_fill", "masked_fill_", "constant_pad_nd", "roll", "flip", "mT", "T", "numel", "size",
+    "sym_size", "bitwise_and", "bitwise_not", "bitwise_or", "logical_not", "logical_and", "le", "lt", "ge",
+    "gt", "eq", "ne", "all", "any", "item", "local_scalar_dense", "is_nonzero", "lift", "expand_as", "cumsum",
+    "unfold",
+))  # fmt: skip
 
 
 class Names:
@@ -65,7 +68,7 @@ class Names:
             return value.address
         index = np.unravel_index(flat, value.shape)
         parts = []
-        for axis, at in enumerate(index):
+        for axis, at in enumerate(int(i) for i in index):
             if not parts and value.shape[axis] == 1:
                 continue
             labels = self.axis(value, axis)
@@ -79,11 +82,11 @@ class Names:
         shape = value.shape[:-1]
         index = np.unravel_index(row, shape) if shape else ()
         words = []
-        for axis, at in enumerate(index):
+        for axis, at in enumerate(int(i) for i in index):
             labels = self.axis(value, axis)
             if labels is not None:
                 words.append(repr(labels[at]) if shape[axis] > 0 else "")
-            elif shape[axis] > 1 or rows == 1 and axis == len(index) - 1 and not words and shape[axis] > 1:
+            elif shape[axis] > 1 or (rows == 1 and axis == len(index) - 1 and not words and shape[axis] > 1):
                 words.append(f"{at}")
         return " ".join(words) if any(w.startswith(("'", '"')) for w in words) else f"row {' '.join(words) or row}"
 

@@ -8,17 +8,31 @@ from decimal import Decimal
 
 import numpy as np
 
-from weightwalk.readings.narrate_decimals import DIGITS, EXACT, closed, decimal, decimals, product, share, significant, total
-from weightwalk.readings.narrate_facts import Cell, Line, Sum, Table, Term, Text
-from weightwalk.readings.narrate_names import Names, is_float, numbers, tensors
-from weightwalk.walks.model import Ref, Step, Value
-
-GATES = frozenset("relu relu_ relu6 hardtanh hardswish leaky_relu leaky_relu_ threshold".split())
-POINTWISE = GATES | frozenset(
-    "sigmoid sigmoid_ tanh tanh_ gelu silu silu_ elu elu_ selu softplus mish hardsigmoid exp exp_ log log2 log1p expm1 "
-    "sqrt rsqrt neg abs square sin cos erf reciprocal sign floor ceil round trunc clamp clamp_min clamp_max "
-    "log_sigmoid log_sigmoid_forward".split()
+from weightwalk.readings.narrate_decimals import (
+    DIGITS,
+    EXACT,
+    closed,
+    decimal,
+    decimals,
+    product,
+    share,
+    significant,
+    total,
 )
+from weightwalk.readings.narrate_facts import Cell, Line, Table, Term, Text
+from weightwalk.readings.narrate_names import Names, is_float, numbers, tensors
+from weightwalk.readings.narrate_sums import Products, largest_of, one_sum, products
+from weightwalk.walks.model import Ref, Step
+
+GATES = frozenset((
+    "relu", "relu_", "relu6", "hardtanh", "hardswish", "leaky_relu", "leaky_relu_", "threshold",
+))  # fmt: skip
+POINTWISE = GATES | frozenset((
+    "sigmoid", "sigmoid_", "tanh", "tanh_", "gelu", "silu", "silu_", "elu", "elu_", "selu", "softplus", "mish",
+    "hardsigmoid", "exp", "exp_", "log", "log2", "log1p", "expm1", "sqrt", "rsqrt", "neg", "abs", "square",
+    "sin", "cos", "erf", "reciprocal", "sign", "floor", "ceil", "round", "trunc", "clamp", "clamp_min",
+    "clamp_max", "log_sigmoid", "log_sigmoid_forward",
+))  # fmt: skip
 SIGNS = {"add": "+", "sub": "-", "rsub": "-", "mul": "×", "div": "÷", "pow": "^", "add_": "+", "sub_": "-", "mul_": "×",
          "div_": "÷", "pow_": "^", "maximum": "max", "minimum": "min"}  # fmt: skip
 
@@ -43,59 +57,6 @@ class Teller:
 # Sums of products ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Products:
-    """An op as sums of products: ``out[r, j] = sum_k left[r, k] right[r?, k, j] + bias[r?, j]``.
-
-    `left` has shape (R, K), `right` (K, J) or (R, K, J), `bias` broadcasts to (R, J).
-    """
-
-    left: np.ndarray
-    right: np.ndarray
-    bias: np.ndarray | None
-    left_value: Value
-    out_value: Value
-    weight_first: bool = True
-
-    @property
-    def size(self) -> int:
-        """Number of multiplications."""
-        return self.left.size * self.right.shape[-1]
-
-
-def products(step: Step) -> Products | None:
-    """A step as sums of products, or None where it is none."""
-    name, values = step.name, tensors(step)
-    out = next(iter(step.results()), None)
-    scalars = numbers(step)
-    if out is None or scalars.get("alpha", 1) != 1 or scalars.get("beta", 1) != 1:
-        return None
-    if name in ("addmm", "addmv", "baddbmm"):
-        bias, left, right = values
-        b = bias.numpy()
-    elif name == "linear":
-        left, right = values[:2]
-        b = values[2].numpy() if len(values) > 2 else None
-    elif name in ("mm", "mv", "dot", "bmm", "matmul"):
-        (left, right), b = values, None
-    else:
-        return None
-    x, w = left.numpy(), right.numpy()
-    if name == "linear":
-        x, w = x.reshape(-1, x.shape[-1]), w.T
-    elif name == "bmm" or name == "baddbmm":
-        batch, rows, inner = x.shape
-        w = np.repeat(w, rows, axis=0)
-        x = x.reshape(batch * rows, inner)
-        b = None if b is None else np.broadcast_to(b, (batch, rows, w.shape[-1])).reshape(batch * rows, -1)
-    elif w.ndim == 1:
-        x, w = x.reshape(-1, x.shape[-1]), w[:, None]
-        b = None if b is None else b.reshape(-1, 1)
-    if x.ndim != 2 or w.ndim not in (2, 3):
-        return None
-    return Products(x, w, b, left, out)
-
-
 def sums(teller: Teller, step: Step) -> list[Line] | None:
     """Every output of a linear op as the sum of its products."""
     op = products(step)
@@ -107,7 +68,7 @@ def sums(teller: Teller, step: Step) -> list[Line] | None:
     for r in range(rows):
         if rows > 1:
             lines.append(Text(f"for {teller.names.place(teller.names.result(op.out_value), r, rows)}:"))
-        lines.extend(one_sum(teller, op, r, j) for j in range(columns))
+        lines.extend(one_sum(teller.names, op, r, j, top=teller.top, digits=teller.digits) for j in range(columns))
         lines.extend(_only_bias(op, out, r))
     return lines
 
@@ -117,54 +78,6 @@ def _only_bias(op: Products, out: np.ndarray, row: int) -> Iterator[Text]:
         bias = np.broadcast_to(op.bias, out.shape)[row]
         if np.array_equal(out[row], bias):
             yield Text("Every input here is 0, so the weights do not matter: the result is the bias alone.", "warning")
-
-
-def one_sum(teller: Teller, op: Products, row: int, column: int) -> Sum:
-    """One output number: its terms in order, or the `top` largest and the rest as one term."""
-    names, digits = teller.names, teller.digits
-    result, source = names.result(op.out_value), names.source(op.left_value)
-    columns, inner = op.right.shape[-1], op.left.shape[1]
-    x = op.left[row]
-    w = op.right[row][:, column] if op.right.ndim == 3 else op.right[:, column]
-    recorded = op.out_value.numpy().reshape(-1)[row * columns + column]
-    order, rest = _largest(w, x, teller.top)
-    terms = []
-    for k in order:
-        factors = (decimal(w[k], digits), decimal(x[k], digits))
-        terms.append(Term(names.unit(source, row * inner + k), product(factors), factors))
-    if rest is not None:
-        terms.append(rest)
-    if op.bias is not None:
-        bias = np.broadcast_to(op.bias, (op.left.shape[0], columns))[row, column]
-        terms.append(Term("bias", decimal(bias, digits), kind="bias"))
-    return closed(names.unit(result, row * columns + column), terms, decimal(recorded, digits), digits=digits)
-
-
-def _largest(w: np.ndarray, x: np.ndarray, top: int | None) -> tuple[np.ndarray, Term | None]:
-    """The places of the `top` largest products, and the exact sum of the others as one term."""
-    if top is None or len(w) <= top + 1:
-        return np.arange(len(w)), None
-    with np.errstate(all="ignore"):
-        terms = w.astype(np.float64) * x.astype(np.float64)
-    size = np.where(np.isnan(terms), np.inf, np.abs(terms))
-    order = np.argsort(-size, kind="stable")
-    return order[:top], rest_of(terms[order[top:]])
-
-
-def rest_of(terms: np.ndarray) -> Term:
-    """Many terms as one: their sum, added exactly before it is rounded."""
-    return Term(f"the other {len(terms):,} terms", exact_sum(terms), kind="rest", count=len(terms))
-
-
-def exact_sum(terms: np.ndarray) -> Decimal:
-    """The sum of float64 numbers, exactly."""
-    import math
-
-    numbers_ = [float(t) for t in terms.reshape(-1)]
-    if all(math.isfinite(t) for t in numbers_):
-        return EXACT.create_decimal(math.fsum(numbers_))
-    with np.errstate(all="ignore"):
-        return decimal(np.float64(np.sum(np.asarray(numbers_))))
 
 
 # Tables -------------------------------------------------------------------------------------------------------------
@@ -315,9 +228,9 @@ def shares(
         scores = x.astype(np.float64)
         powers = np.exp(scores - np.max(scores))
         p = np.exp(y.astype(np.float64)) if log else y.astype(np.float64)
-    order = np.arange(len(x))
+    order = list(range(len(x)))
     if teller.top is not None and len(x) > teller.top + 1:
-        order = np.argsort(-np.where(np.isnan(scores), np.inf, scores), kind="stable")[: teller.top]
+        order = np.argsort(-np.where(np.isnan(scores), np.inf, scores), kind="stable")[: teller.top].tolist()
     best = int(np.argmax(scores)) if not np.isnan(scores).any() else -1
     rows: list[tuple[Cell, ...]] = [
         (units[j], decimal(x[j], teller.digits), share(powers[j], places),
@@ -327,14 +240,18 @@ def shares(
     blank = (None,) * int(log)
     if len(order) < len(x):
         others = np.setdiff1d(np.arange(len(x)), order)
-        taken = total(row[-2] for row in rows if isinstance(row[-2], Decimal))
+        taken = _column(rows, -2)
         whole = share(float(p.sum()), places)  # the rest closes the column, so that it adds up as printed
         rest = EXACT.subtract(whole, taken) if whole.is_finite() and taken.is_finite() else Decimal("NaN")
         rows.append((f"the other {len(others):,}", None, share(float(powers[others].sum()), places), *blank, rest, ""))
     if np.isfinite(p).all():
-        powers_shown, shown = (total(row[i] for row in rows if isinstance(row[i], Decimal)) for i in (2, -2))
-        rows.append(("sum", None, powers_shown, *blank, shown, ""))
+        rows.append(("sum", None, _column(rows, 2), *blank, _column(rows, -2), ""))
     return Table(("unit", "score s", "e^(s-max)", *(("log p",) * int(log)), "probability", ""), tuple(rows), caption)
+
+
+def _column(rows: list[tuple[Cell, ...]], column: int) -> Decimal:
+    """The sum of a column as printed."""
+    return total(cell for row in rows if isinstance(cell := row[column], Decimal))
 
 
 def layer_norm(teller: Teller, step: Step) -> list[Line] | None:
@@ -367,7 +284,7 @@ def reduction(teller: Teller, step: Step) -> list[Line] | None:
         return None
     x = value.numpy().reshape(-1)
     source = teller.names.source(value)
-    order, rest = _largest(np.ones(x.size), x, teller.top)
+    order, rest = largest_of(np.ones(x.size), x, teller.top)
     terms = [Term(teller.names.unit(source, int(k)), decimal(x[k], teller.digits), kind="value") for k in order]
     terms += [rest] if rest is not None else []
     recorded = decimal(out.numpy().reshape(()), teller.digits)
@@ -394,7 +311,8 @@ def squared_error(teller: Teller, step: Step) -> list[Line] | None:
         square = significant(product((d, d)), teller.digits)
         rows.append((teller.names.unit(teller.names.source(value), i), x, y, d.normalize(EXACT) if d else d, square))
     result = decimal(out.numpy().reshape(-1)[0], teller.digits)
-    mean = {0: "", 2: "sum of the squares = "}.get(step.args[2] if len(step.args) > 2 else 1, "mean of the squares = ")  # type: ignore[arg-type]
+    reduced = step.args[2] if len(step.args) > 2 else 1
+    mean = "" if reduced == 0 else "sum of the squares = " if reduced == 2 else "mean of the squares = "
     lines: list[Line] = [table(teller, ("unit", "output", "target", "difference", "square"), rows, of=len(a))]
     return [*lines, Text(f"loss = {mean}{plain_number(result)}", "result")] if mean and out.size == 1 else lines
 

@@ -9,7 +9,8 @@ import numpy as np
 from weightwalk.readings.narrate_decimals import decimal
 from weightwalk.readings.narrate_facts import Cell, Line, Section, Table, Text
 from weightwalk.readings.narrate_names import MOVES, is_float, kept
-from weightwalk.readings.narrate_ops import Teller, plain_number, products, shares
+from weightwalk.readings.narrate_ops import Teller, plain_number, shares
+from weightwalk.readings.narrate_sums import products
 from weightwalk.walks.model import Step, Value
 from weightwalk.walks.walk import Walk
 
@@ -124,18 +125,29 @@ def outcome(teller: Teller, walk: Walk) -> Section | None:
         lines = [Text(f"{out.address} = {plain_number(decimal(y.reshape(-1)[0], teller.digits))}", "result")]
         lines += _not_finite(y)
     else:
-        limit = 16 if teller.top is None else teller.top
-        flat = y.reshape(-1)
-        cells: list[tuple[Cell, ...]] = [
-            (teller.names.unit(out, i), decimal(flat[i], teller.digits)) for i in range(min(limit, flat.size))
-        ]
-        left = f"{flat.size - limit:,} more numbers" if flat.size > limit else ""
-        lines = [Table(("unit", "value"), tuple(cells), f"shape {out.shape}", left), *_not_finite(y)]
+        lines = [*_numbers(teller, out, y), *_not_finite(y)]
     return Section(f"result · {out.address}", out.address, "outcome", "outcome", tuple(lines))
 
 
+def _numbers(teller: Teller, out: Value, y: np.ndarray) -> list[Line]:
+    """All numbers of a small result; of a large one the largest at the last position."""
+    flat, wide = y.reshape(-1), y.shape[-1] if y.ndim else 1
+    limit = 16 if teller.top is None else teller.top
+    order, caption = np.arange(flat.size), f"shape {out.shape}"
+    if flat.size > limit and y.dtype.kind != "c":
+        row = flat[-wide:].astype(np.float64)
+        order = flat.size - wide + np.argsort(-np.where(np.isnan(row), np.inf, row), kind="stable")[:limit]
+        caption += ", the largest at the last position"
+    rows: list[tuple[Cell, ...]] = [
+        (teller.names.unit(out, int(i)), decimal(flat[i], teller.digits) if y.dtype.kind != "c" else str(flat[i]))
+        for i in order[:limit]
+    ]
+    left = f"{flat.size - len(rows):,} more numbers" if flat.size > len(rows) else ""
+    return [Table(("unit", "value"), tuple(rows), caption, left)]
+
+
 def _not_finite(y: np.ndarray) -> list[Line]:
-    if y.dtype.kind in "biu":
+    if y.dtype.kind in "biuc":
         return []
     counts = {"NaN": int(np.isnan(y).sum()), "infinite": int(np.isinf(y).sum())}
     found = " and ".join(f"{n} of {y.size} {'is' if n == 1 else 'are'} {what}" for what, n in counts.items() if n)

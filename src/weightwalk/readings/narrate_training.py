@@ -43,7 +43,9 @@ def training(teller: Teller, walk: Walk, small: bool) -> Section | None:
     if untouched:
         lines.append(Text(f"No gradient reached {', '.join(untouched[:6])}{' ...' * (len(untouched) > 6)}.", "note"))
     phase = "update" if updated else "backward"
-    title = "training step · gradient and nudge of each parameter" if updated else "backward · gradient of each parameter"
+    title = (
+        "training step · gradient and nudge of each parameter" if updated else "backward · gradient of each parameter"
+    )
     return Section(title, "", "training", phase, tuple(lines))
 
 

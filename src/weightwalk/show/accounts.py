@@ -52,15 +52,20 @@ def closing_lines(account: Any, width: int) -> Iterator[Text]:
     yield from wrapped(text, width, "  ", "green")
     worst = account.worst
     if worst is not None:
-        text = f"conserved at each of {len(account.residuals):,} steps; worst at {worst.address}, {short(worst.relative)} of what flowed"
+        text = f"conserved at each of {len(account.residuals):,} steps; "
+        text += f"worst at {worst.address}, {short(worst.relative)} of what flowed"
         yield from wrapped(text, width, "  ", "dim")
     for frozen in account.frozen:
-        yield from wrapped(f"held fixed: {frozen.text} ({frozen.count} step{'s' * (frozen.count != 1)})", width, "  ", "dim")
+        yield from wrapped(
+            f"held fixed: {frozen.text} ({frozen.count} step{'s' * (frozen.count != 1)})", width, "  ", "dim"
+        )
     if account.opaque:
         listed = ", ".join(r.label for r in account.opaque[:4])
         yield from wrapped(f"not seen through: {listed}", width, "  ", "yellow")
     if account.unchecked:
-        yield from wrapped(f"{account.unchecked:,} steps could not be checked: their numbers were not kept", width, "  ", "yellow")
+        yield from wrapped(
+            f"{account.unchecked:,} steps could not be checked: their numbers were not kept", width, "  ", "yellow"
+        )
     for note in account.notes:
         yield from wrapped(note, width, "  ", "dim")
 

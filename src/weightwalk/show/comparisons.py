@@ -35,7 +35,9 @@ def comparison_lines(found: Any, width: int, top: int = 12) -> Iterator[Text]:
             listed = ", ".join(shown(n) for n in names[:5]) + (" ..." if len(names) > 5 else "")
             yield from wrapped(f"only in the {word} walk: {len(names):,} values ({listed})", width, "  ", "yellow")
     if found.unread:
-        yield from wrapped(f"{len(found.unread):,} values could not be compared: their numbers were not kept", width, "  ", "dim")
+        yield from wrapped(
+            f"{len(found.unread):,} values could not be compared: their numbers were not kept", width, "  ", "dim"
+        )
 
 
 def _table(caption: str, differences: Any, width: int, top: int) -> Iterator[Text]:

@@ -44,14 +44,19 @@ def draw(walk: Any, path: Path, story: Story | None = None) -> None:
     """
     try:
         import matplotlib
-
-        matplotlib.use("agg", force=False)
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError('A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".') from None
+        raise UsageError(
+            'A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".'
+        ) from None
     told = walk.narrate() if story is None else story
     # The same walk gives the same bytes: no date, no random ids; text stays text.
-    settings = {"svg.hashsalt": "weightwalk", "svg.fonttype": "none", "font.family": "DejaVu Sans", "text.color": INK}
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": "weightwalk",
+        "svg.fonttype": "none",
+        "font.family": "DejaVu Sans",
+        "text.color": INK,
+    }
     with matplotlib.rc_context(settings):
         graph = graph_of(told) if told.small else None
         if graph is not None and graph.columns and max(len(nodes) for _, nodes in graph.columns) <= MOST:
@@ -143,7 +148,8 @@ def _draw_graph(make: Any, graph: Graph, story: Story) -> Any:
 
 def _caption() -> str:
     return (
-        "Circle: a number of the walk, rounded to four digits (the story has them all). Line: its contribution to the next number,\n"
+        "Circle: a number of the walk, rounded to four digits (the story has them all). "
+        "Line: its contribution to the next number,\n"
         "blue positive, red negative, width its size, dotted where it is 0. Not drawn: biases, rounding, weights."
     )
 
@@ -159,8 +165,8 @@ def _circle(axes: Any, place: tuple[float, float], node: Node, best: bool) -> No
     )  # fmt: skip
     axes.text(place[0], place[1], f"{node.value:.4g}" if node.on else "off", ha="center", va="center", fontsize=9,
               color=INK if node.on else "#8a939c", zorder=3)  # fmt: skip
-    axes.text(place[0], place[1] - 0.31, node.label.replace("$", r"\$"), ha="center", va="top", fontsize=7, color="#5b6673",
-              zorder=3)  # fmt: skip
+    label = node.label.replace("$", r"\$")
+    axes.text(place[0], place[1] - 0.31, label, ha="center", va="top", fontsize=7, color="#5b6673", zorder=3)
 
 
 # Large nets ---------------------------------------------------------------------------------------------------------
@@ -182,7 +188,9 @@ def _tables(story: Story) -> list[tuple[str, Table]]:
 
 def _draw_panels(make: Any, story: Story) -> Any:
     tables = _tables(story)
-    norms = [(str(r[0]), float(r[3])) for _, t in tables if "norm" in t.columns for r in t.rows if isinstance(r[3], Decimal)]
+    norms = [
+        (str(r[0]), float(r[3])) for _, t in tables if "norm" in t.columns for r in t.rows if isinstance(r[3], Decimal)
+    ]
     looks = [(name, t) for name, t in tables if t.caption.startswith("softmax: how much")][:4]
     ends = [t for _, t in tables if "probability" in t.columns]
     panels = 1 + bool(looks) + bool(ends)
@@ -227,7 +235,9 @@ def _heads(axes: Any, looks: list[tuple[str, Table]]) -> None:
                 rows.append([float(c) for c in cells])  # type: ignore[arg-type]
                 names.append(f"{name} {row[0]}")
     if not rows:
-        axes.text(0.5, 0.5, "too many tokens to draw;\nthe story lists the largest", ha="center", va="center", fontsize=8)
+        axes.text(
+            0.5, 0.5, "too many tokens to draw;\nthe story lists the largest", ha="center", va="center", fontsize=8
+        )
         axes.axis("off")
         return
     axes.imshow(rows, aspect="auto", cmap="Blues", vmin=0, vmax=1)

@@ -1,4 +1,4 @@
-"""A walk as HTML: for notebooks, and as a page of its own. Needs no network, escapes everything, follows light and dark."""
+"""A walk as HTML: in notebooks, and as a page. Needs no network, escapes everything, follows light and dark."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ def write_page(walk: Any, path: Path, story: Story | None = None) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o644 & ~_umask())
-        os.replace(beside, path)
+        Path(beside).chmod(0o666 & ~_umask())
+        Path(beside).replace(path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
@@ -109,7 +110,7 @@ def _pre(lines: Iterable[Text]) -> str:
 def _spans(line: Text) -> Iterator[str]:
     """A styled line as escaped text in spans."""
     edges = sorted({0, len(line.plain), *(e for s in line.spans for e in (s.start, s.end))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         styles = [str(s.style) for s in line.spans if s.start <= start and s.end >= end] + [str(line.style)]
         words = {word for style in styles for word in style.split()}
         text = escape(line.plain[start:end])

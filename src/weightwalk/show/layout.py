@@ -87,8 +87,8 @@ def columns(
     for row, facts in zip(cells, rows, strict=True):
         bold = bool(total) and facts[0] == total
         if bold:
-            yield Text(indent + "  ".join("─" * w if n else " " * w for w, n in zip(widths, is_number, strict=True)).rstrip(),
-                       style="dim")  # fmt: skip
+            rule = "  ".join(("─" if n else " ") * w for w, n in zip(widths, is_number, strict=True))
+            yield Text((indent + rule).rstrip(), style="dim")
         yield from _line(row, widths, is_number, indent, [_style(f, i, bold) for i, f in enumerate(facts)])
 
 
@@ -99,13 +99,15 @@ def _numeric(value: object) -> bool:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return number(value) if isinstance(value, (Decimal, float, int)) and not isinstance(value, bool) else shown(str(value))
+    return (
+        number(value) if isinstance(value, (Decimal, float, int)) and not isinstance(value, bool) else shown(str(value))
+    )
 
 
 def _style(value: object, column: int, bold: bool) -> str:
     if bold:
         return "bold"
-    if isinstance(value, str) and value.startswith("off") or value == "masked":
+    if (isinstance(value, str) and value.startswith("off")) or value == "masked":
         return "dim"
     if value in ("largest", "on"):
         return "green"
@@ -120,7 +122,8 @@ def _fit(widths: list[int], text: list[bool], room: int) -> list[int]:
         if not wide:
             break
         widest = max(wide, key=lambda i: widths[i])
-        widths[widest] = max(14, widths[widest] - (sum(widths) - room), max((widths[i] for i in wide if i != widest), default=14) - 1)  # fmt: skip
+        next_widest = max((widths[i] for i in wide if i != widest), default=14)
+        widths[widest] = max(14, widths[widest] - (sum(widths) - room), next_widest - 1)
     return widths
 
 

@@ -41,7 +41,12 @@ def _faults(report: Any, width: int) -> Iterator[Text]:
         yield from wrapped(text, width, "  ", "red")
     for verdict in report.failures[:MOST]:
         yield from wrapped(f"{verdict.address} ({verdict.op}): {verdict.message}", width, "  ", "red")
-    left = len(report.failures) + len(report.structure) - min(len(report.failures), MOST) - min(len(report.structure), MOST)
+    left = (
+        len(report.failures)
+        + len(report.structure)
+        - min(len(report.failures), MOST)
+        - min(len(report.structure), MOST)
+    )
     if left:
         yield from wrapped(f"not shown: {left:,} more", width, "  ", "dim")
 
@@ -66,8 +71,8 @@ def _drift(report: Any, width: int) -> Iterator[Text]:
     drift = report.drift
     if drift is None:
         return
-    text = f"end to end: replayed in float64 from the inputs, {drift.address} is {short(drift.greatest)} away from the record"
-    text += f" ({short(drift.relative)} of its size)"
+    text = f"end to end: replayed in float64 from the inputs, {drift.address} is {short(drift.greatest)} away "
+    text += f"from the record ({short(drift.relative)} of its size)"
     if drift.taken:
         text += f"; {drift.taken:,} steps could not be replayed, so drift before them is not seen"
     yield from wrapped(text, width, "  ")
@@ -83,7 +88,9 @@ def verdict(report: Any, walk: Any, width: int) -> Iterator[Text]:
     text = f"✓ verified: {report.proven:,} of {total:,} steps proven"
     if report.worst is not None:
         text += f", the worst at {short(report.worst.fraction)} of its rounding bound ({shown(report.worst.address)})"
-    rest = [f"{n:,} {status}" for status, n in report.counts.items() if n and status in ("drawn", "no bound", "not kept")]
+    rest = [
+        f"{n:,} {status}" for status, n in report.counts.items() if n and status in ("drawn", "no bound", "not kept")
+    ]
     text += f"; {', '.join(rest)}" if rest else ""
     text += f"; complete: {walk.completeness}"
     yield from wrapped(text, width, "", "bold green")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.cells import cell_len
 from rich.text import Text as Rich
 
 from weightwalk.readings.narrate_facts import Line, Section, Story, Sum, Table, Text
-from weightwalk.show.layout import aligned, cell_len, columns, number, pad, shown, wrapped
+from weightwalk.show.layout import aligned, columns, number, pad, shown, wrapped
 
 TONES = {"plain": "", "note": "dim", "warning": "yellow", "result": "bold green"}
 KINDS = {"rounding": "dim", "rest": "italic", "bias": "", "product": "", "value": ""}
@@ -16,16 +17,19 @@ KINDS = {"rounding": "dim", "rest": "italic", "bias": "", "product": "", "value"
 def story_lines(story: Story, width: int) -> Iterator[Rich]:
     """The whole story."""
     yield Rich(shown(story.title), style="bold")
+    taught = False
     for section in story.sections:
-        yield from section_lines(section, width, 0)
+        teach = not taught and any(isinstance(x, Sum) and x.terms and x.terms[0].factors for x in section.lines)
+        yield from section_lines(section, width, 0, teach=teach)
+        taught = taught or teach
     if story.notes:
         yield Rich("")
         for note in story.notes:
             yield from wrapped(note, width, "", "dim")
 
 
-def section_lines(section: Section, width: int, level: int) -> Iterator[Rich]:
-    """A heading, its lines, and the sections inside it."""
+def section_lines(section: Section, width: int, level: int, *, teach: bool = False) -> Iterator[Rich]:
+    """A heading, its lines, and the sections inside it; `teach` says what the columns of a sum are."""
     indent = "  " * min(level, 3)
     if section.title:
         yield Rich("")
@@ -34,6 +38,8 @@ def section_lines(section: Section, width: int, level: int) -> Iterator[Rich]:
         title.append(shown(name), style="bold cyan" if section.phase != "outcome" else "bold green")
         title.append(shown(dot + rest), style="dim")
         yield title
+    if teach:
+        yield Rich(f"{indent}    contribution = weight × input  of", style="dim")
     yield from lines_of(section.lines, width, indent + "  ")
     for child in section.children:
         yield from section_lines(child, width, level + 1)

@@ -23,8 +23,8 @@ def net_lines(nets: NetList, width: int) -> Iterator[Text]:
     yield from columns(("name", "what it is", "try"), nets.rows, width, "")
     yield Text("")
     yield from wrapped(
-        "Other people's: a directory with a transformers checkpoint, a hub name such as openai-community/gpt2, an exported "
-        "program (.pt2), or package.module:object, which imports and runs that module.",
+        "Other people's: a directory with a transformers checkpoint, a hub name such as openai-community/gpt2, an "
+        "exported program (.pt2), or package.module:object, which imports and runs that module.",
         width, "", "dim",
     )  # fmt: skip
 

@@ -25,10 +25,10 @@ def training_lines(net: Any, width: int) -> Iterator[Text]:
         yield from wrapped(f"built: {net.description}; {made.get('recipe', '')}, seed {made.get('seed', 0)}", width, "")
         return
     recipe, history = made["recipe"], net.history
-    verb = "remembered" if made.get("remembered") else "trained just now"
+    verb = "remembered" if net.remembered else "trained just now"
     text = (
-        f"{verb}: {history.epochs:,} epochs of {recipe['optimizer']} at learning rate {recipe['lr']}, seed {history.seed}; "
-        f"loss {short(history.losses[0])} → {short(history.final)}"
+        f"{verb}: {history.epochs:,} epochs of {recipe['optimizer']} at learning rate {recipe['lr']}, "
+        f"seed {history.seed}; loss {short(history.losses[0])} → {short(history.final)}"
     )
     yield from wrapped(text, width, "")
     tried = made.get("tried", [])
@@ -40,11 +40,12 @@ def _tried(tried: list[dict[str, Any]], recipe: dict[str, Any], chosen: int) -> 
     if "rmse" in tried[0]:
         errors = sorted(t["rmse"] for t in tried)
         return (
-            f"{len(tried)} seeds were trained and the best on points it never saw was kept (seed {chosen}); their errors there run "
-            f"from {short(errors[0])} to {short(errors[-1])}"
+            f"{len(tried)} seeds were trained and the best on points it never saw was kept (seed {chosen}); "
+            f"their errors there run from {short(errors[0])} to {short(errors[-1])}"
         )
     solved = sum(bool(t.get("solved")) for t in tried)
+    stuck = len(tried) - solved
     return (
-        f"{len(tried)} seeds were trained and {solved} of them learned all pairs; the first that did was kept (seed {chosen}), "
-        "the others got stuck"
+        f"{len(tried)} seeds were trained: {solved} learned all pairs, {stuck} got stuck; "
+        f"the first that learned them was kept (seed {chosen})"
     )
