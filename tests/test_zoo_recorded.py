@@ -34,8 +34,7 @@ def bits(x: torch.Tensor | np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
 class Witness(TorchDispatchMode):
     """Each op that runs, and a copy of each tensor that it returns (None where the bytes mean nothing).
 
-    It holds the tensors of the backward pass: autograd takes a gradient over where nobody else holds it, and copies it
-    where somebody does, as a walk must.
+    It holds no tensor: torch takes over what nobody else holds, and runs another op where somebody does.
     """
 
     def __init__(self) -> None:
@@ -53,8 +52,6 @@ class Witness(TorchDispatchMode):
         if name in UNWRITTEN:
             self.unwritten.update(x.untyped_storage()._cdata for x in plain)
             self.held.append([x.untyped_storage() for x in plain])  # so that their addresses stay theirs
-        if torch._C._current_autograd_node() is not None:
-            self.held.append(plain)
         source = next((x for x in args[1:] if isinstance(x, torch.Tensor)), None)
         whole = name.endswith("_") and name != "transpose_" and (source is None or not self._is_unwritten(source))
         copies = [bits(x) if whole or not self._is_unwritten(x) else None for x in plain]

@@ -137,7 +137,8 @@ class Tape(TorchDispatchMode):
         if node is not None:
             node = (node._sequence_nr(), getattr(node, "variable", None))
         if self.keeper is not None:
-            kept_args, kept_kwargs = self.keeper.arguments(args), self.keeper.arguments(kwargs) if kwargs else kwargs
+            kept_args = self.keeper.positional(args)
+            kept_kwargs = self.keeper.arguments(kwargs) if kwargs else kwargs
             out = func(*args, **kwargs)
             if info.turns:
                 self.keeper.forget(args[0])
@@ -147,6 +148,8 @@ class Tape(TorchDispatchMode):
             kept_out = out = func(*args, **kwargs)
             if info.blank:
                 self.blank.add(out.untyped_storage()._cdata)
+            if phase == BACKWARD_PHASE:  # autograd copies a gradient that somebody else holds
+                kept_args, kept_out = _aliases(before), _aliases(out)
         self.events.append(
             _new(
                 Event,
@@ -237,6 +240,15 @@ class Tape(TorchDispatchMode):
         return out
 
 
+def _aliases(tree: Any) -> Any:
+    """`tree` with another tensor on the same memory for each tensor."""
+    if isinstance(tree, torch.Tensor):
+        return tree.detach()
+    if isinstance(tree, (list, tuple)):
+        return [_aliases(item) for item in tree]
+    return tree
+
+
 def _leaves(tree: Any) -> Iterator[Any]:
     if isinstance(tree, (list, tuple)):
         for item in tree:
@@ -267,11 +279,11 @@ def tensors_by_path(tree: Any, prefix: str = "") -> list[tuple[str, torch.Tensor
         return [(prefix, tree)]
     if type(tree) in _PLAIN:
         return []
-    if isinstance(tree, dict) or (hasattr(tree, "items") and hasattr(tree, "keys")):
-        items: Any = tree.items()
-    elif isinstance(tree, (list, tuple)):
+    if isinstance(tree, (list, tuple)):
         names = getattr(tree, "_fields", None) or range(len(tree))
-        items = zip(names, tree, strict=False)
+        items: Any = zip(names, tree, strict=False)
+    elif isinstance(tree, dict) or (hasattr(tree, "items") and hasattr(tree, "keys")):
+        items = tree.items()
     elif hasattr(tree, "__dataclass_fields__"):
         items = ((n, getattr(tree, n)) for n in tree.__dataclass_fields__)
     else:
