@@ -249,3 +249,11 @@ def test_partial_walks_are_saved_as_partial(tmp_path: Path) -> None:
     assert back["1"].kept and not back["0"].kept
     with pytest.raises(NotKeptError, match=r"the numbers of 0 are not in a\.walk: they were not kept"):
         back["0"].numpy()
+
+
+def test_weights_left_out_are_found_again_where_parameters_hold_the_same_numbers(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.LayerNorm(3), torch.nn.LayerNorm(3))  # both start as ones and zeros
+    ww.walk(net, torch.randn(2, 3)).save(tmp_path / "n.walk", weights="external")
+    walk = ww.load(tmp_path / "n.walk", weights=net)
+    assert all(walk[name].kept for name in ("0.weight", "1.weight", "0.bias", "1.bias"))
+    assert walk.verify().ok and not walk.verify().counts["not kept"]

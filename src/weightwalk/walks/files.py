@@ -218,10 +218,12 @@ class FileStore:
 
     def supply(self, weights: Mapping[str, np.ndarray]) -> None:
         """Fill buffers that were left out from `weights` (name to flat bytes), found by SHA-256."""
-        wanted = {b["sha256"]: i for i, b in self.table.items() if not b["stored"]}
+        wanted: dict[str, list[int]] = {}  # several parameters may hold the same numbers: norms that start as ones, biases
+        for i, b in self.table.items():
+            if not b["stored"]:
+                wanted.setdefault(b["sha256"], []).append(i)
         for data in weights.values():
-            index = wanted.get(hashlib.sha256(data.data).hexdigest())
-            if index is not None:
+            for index in wanted.get(hashlib.sha256(data.data).hexdigest(), ()):
                 self._data[index] = data
         missing = [b["name"] for i, b in self.table.items() if not b["stored"] and i not in self._data]
         if missing:

@@ -115,6 +115,8 @@ class Walk:
                     modules[vid] = name
         given = set(self.given.values())
         best.update({vid: name for vid, name in modules.items() if vid not in given or best[vid].startswith("out")})
+        for name, vid in self.names.items():  # what a module of a recorded block was given has that name, if no other
+            best.setdefault(vid, name)
         return best
 
     def address_of(self, value_id: int) -> str:
