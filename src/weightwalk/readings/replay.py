@@ -148,13 +148,12 @@ def drift_of(walk: Walk) -> Drift | None:
 
 
 def _finals(walk: Walk, last: Mapping[int, int]) -> list[int]:
-    """What the walk ends in: what the root returned, and every rounded result that no step reads."""
+    """What the walk ends in: what the root returned, gradients and updated weights; else every result left unread."""
     found: dict[int, None] = {}
     for call in walk.calls:
         if call.parent < 0:
             found.update(dict.fromkeys(call.outputs.values()))
-    for step in walk.steps:
-        for value in step.results():
-            if value.id not in last:
-                found.setdefault(value.id)
+    found.update(dict.fromkeys(vid for vid in walk.given.values() if walk.values[vid].producer is not None))
+    if not any(_rounded(walk.values[vid]) for vid in found):
+        found = dict.fromkeys(v.id for step in walk.steps for v in step.results() if v.id not in last)
     return [vid for vid in found if _rounded(walk.values[vid])]

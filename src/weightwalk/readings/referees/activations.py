@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weightwalk.readings.referees import functions as f
-from weightwalk.readings.referees.base import Context, Expected, rule
+from weightwalk.readings.referees.base import Context, Expected, chosen, rule
 from weightwalk.readings.referees.losses import log_sigmoid_of
 from weightwalk.readings.referees.rounded import FUNCTION, UNIT, Rounded
 
@@ -19,7 +19,7 @@ _GELU_CUBE = 0.044715
 
 @rule("relu.default", "_foreach_relu.each")
 def relu(c: Context, self: Any) -> Any:
-    return np.maximum(self, np.zeros((), self.dtype))
+    return chosen(np.maximum(self, np.zeros((), self.dtype)))
 
 
 @rule("relu6.default")
@@ -30,7 +30,7 @@ def relu6(c: Context, self: Any) -> Any:
 @rule("hardtanh.default")
 def hardtanh(c: Context, self: Any, min_val: Any = -1, max_val: Any = 1) -> Any:
     lo, hi = (np.asarray(b).astype(self.dtype) for b in (min_val, max_val))
-    return np.minimum(np.maximum(self, lo), hi)
+    return chosen(np.minimum(np.maximum(self, lo), hi))
 
 
 @rule("threshold.default")
@@ -109,7 +109,11 @@ def elu_backward(
 def gelu(c: Context, self: Any, approximate: str = "none") -> Any:
     """``x (1 + erf(x / sqrt 2)) / 2``, or the tanh form. In the tail ``1 + erf`` cancels: the error is ``u |x|``."""
     x = c.take(self)
-    return x * _gelu_gate(x, approximate)
+    y = (x * _gelu_gate(x, approximate)).plus(c.tiny)
+    if approximate == "tanh" or not np.isinf(x.v).any():
+        return y
+    # The vectorised erf of some releases gives NaN at infinity; nothing is proven of what stands there.
+    return Rounded(np.where(np.isinf(x.v), 0.0, y.v), np.where(np.isinf(x.v), np.inf, y.error), c)
 
 
 def _gelu_gate(x: Rounded, approximate: str) -> Rounded:

@@ -183,7 +183,7 @@ def native_multi_head_attention(
     c.stepwise()
     y, w = self_attention(c, c.take(query), num_head, qkv_weight, qkv_bias, proj_weight, proj_bias, None)
     if not need_weights:
-        return [y, Expected(np.zeros(0), None, "empty")]
+        return [y, *(Expected(np.zeros(0), None, "empty") for _ in c.dtypes[1:])]
     return [y, w.mean(1) if average_attn_weights else w]
 
 
@@ -205,7 +205,7 @@ def transformer_encoder_layer(
 
     def norm(x: Rounded, weight: Any, bias: Any) -> Rounded:
         m, v = moments(x, (2,))
-        return normalised(x, m, f.rsqrt(v + c.take(eps)), c.take(weight), c.take(bias))
+        return normalised(x, m, f.inverse_root(v + c.take(eps)), c.take(weight), c.take(bias))
 
     def attend(x: Rounded) -> Rounded:
         return self_attention(c, x, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, barred)[0]

@@ -50,11 +50,17 @@ class Expected:
     refused: str = ""
 
 
+def chosen(value: np.ndarray) -> Expected:
+    """A number picked from several (a maximum, a limit): exactly that one, though of 0 and -0 either will do."""
+    return Expected(value, 0.0, accept=partial(np.equal, value))
+
+
 class Context(Arithmetic):
     """What a rule is told besides the op's arguments: the output dtypes, and the arithmetic that they imply.
 
     Half types are computed in float32 and rounded once at the end (PyTorch's ``opmath``); everything else in the
-    output's own dtype. `loose` lets NaN stand for infinity and the reverse. An op without a rounded output (a comparison, an argmax) computes in that of its inputs.
+    output's own dtype. An op without a rounded output (a comparison, an argmax) computes in that of its inputs.
+    `loose` lets a recorded infinity stand where the equation gives NaN.
     """
 
     def __init__(self, dtypes: Sequence[str], inputs: Sequence[np.dtype], bounds: bool) -> None:

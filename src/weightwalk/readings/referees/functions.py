@@ -55,9 +55,15 @@ def sqrt(x: Rounded) -> Rounded:
     return _kernel(x, v, passed, 2.0)
 
 
-def rsqrt(x: Rounded) -> Rounded:
+def inverse_root(x: Rounded) -> Rounded:
     """``1 / sqrt x``: a root and a reciprocal."""
     return 1.0 / sqrt(x)
+
+
+def rsqrt(x: Rounded) -> Rounded:
+    """The op ``1 / sqrt x``, whose kernel rounds half types between the two."""
+    x.a.stepwise()
+    return inverse_root(x)
 
 
 def sin(x: Rounded) -> Rounded:

@@ -38,6 +38,7 @@ def mse_loss(c: Context, self: Any, target: Any, reduction: int = MEAN) -> Any:
 @rule("mse_loss_backward.default")
 def mse_loss_backward(c: Context, grad_output: Any, self: Any, target: Any, reduction: int) -> Any:
     """``2 (x - t) g / n``."""
+    c.stepwise()
     n = share(c, np.broadcast_to(self, np.broadcast_shapes(self.shape, target.shape)), reduction)
     return c.take(2.0 / n) * (c.take(self) - c.take(target)) * c.take(grad_output)
 
@@ -74,6 +75,7 @@ def huber_loss(c: Context, self: Any, target: Any, reduction: int = MEAN, delta:
 
 
 def _huber_slope(c: Context, grad: Any, self: Any, target: Any, reduction: int, delta: float, scale: float) -> Any:
+    c.stepwise()
     d = c.take(self) - c.take(target)
     slope = d.clip(-delta, delta) / c.take(float(scale))
     size = share(c, d.v, reduction)
@@ -198,6 +200,7 @@ def nll_loss_backward(
     total_weight: Any,
 ) -> Any:  # fmt: skip
     """``-w[t] g`` at the target, over the total weight for a mean, 0 elsewhere."""
+    c.stepwise()
     safe, w = _class_weights(target, weight, ignore_index, c)
     g = c.take(grad_output) * w
     g = -(g / c.take(total_weight)) if reduction == MEAN else -g

@@ -18,7 +18,7 @@ DRAWN = "drawn at random"
 
 @rule("alias.default", "detach.default", "lift_fresh.default", "lift.default", "clone.default", "contiguous.default",
       "_to_copy.default", "_reshape_copy.default", "positive.default", "lift_fresh_copy.default",
-      "view_as.default", "_conj_physical.default", "resolve_conj.default", "resolve_neg.default")  # fmt: skip
+      "view_as.default", "resolve_conj.default", "resolve_neg.default")  # fmt: skip
 def same(c: Context, self: Any, *_: Any, **__: Any) -> Any:
     return self
 
@@ -56,7 +56,7 @@ def t(c: Context, self: Any) -> Any:
     return self.T
 
 
-@rule("transpose.int")
+@rule("transpose.int", "transpose_.default", "swapaxes.default")
 def transpose(c: Context, self: Any, dim0: int, dim1: int) -> Any:
     return np.swapaxes(self, dim0, dim1) if self.ndim else self
 
@@ -202,6 +202,19 @@ def pixel_shuffle(c: Context, self: Any, upscale_factor: int) -> Any:
     x = self.reshape(*n, ch // r**2, r, r, h, w)
     k = len(n)
     return x.transpose(*range(k), k, k + 3, k + 1, k + 4, k + 2).reshape(*n, ch // r**2, h * r, w * r)
+
+
+@rule("pixel_unshuffle.default")
+def pixel_unshuffle(c: Context, self: Any, downscale_factor: int) -> Any:
+    *n, ch, h, w = self.shape
+    r, k = downscale_factor, self.ndim - 3
+    x = self.reshape(*n, ch, h // r, r, w // r, r)
+    return x.transpose(*range(k), k, k + 2, k + 4, k + 1, k + 3).reshape(*n, ch * r * r, h // r, w // r)
+
+
+@rule("_conj.default", "conj_physical.default")
+def conj(c: Context, self: Any) -> Any:
+    return np.conj(self)
 
 
 @rule("tril.default")

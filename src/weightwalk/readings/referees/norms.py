@@ -19,12 +19,18 @@ from weightwalk.readings.referees.rounded import SMALLEST, Rounded
 
 
 def _lost(c: Context, x: Rounded, axis: tuple[int, ...]) -> Rounded:
-    """`x` with NaN for all numbers of a group that holds an infinity: what becomes of those depends on the algorithm."""
+    """`x` with what its kernel may lose: NaN for all numbers of a group that holds an infinity, for what becomes of
+    those depends on the algorithm; no bound where the squares may overflow on the way."""
     finite = np.isfinite(x.v).all(axis=axis, keepdims=True)
-    if finite.all():
+    if not finite.all():
+        c.loose = True
+        x = Rounded(np.where(finite, x.v, np.nan), x.e, c)
+    largest = np.finfo("float32" if c.half else c.dtype.name).max
+    top = np.max(np.abs(x.v), axis=axis, keepdims=True, initial=0.0)
+    if not c.bounds or not np.any(top * np.sqrt(x.v.size) > np.sqrt(largest)):
         return x
-    c.loose = True
-    return Rounded(np.where(finite, x.v, np.nan), x.e, c)
+    n = np.size(x.v) // max(np.size(top), 1)
+    return x.plus(np.where(top > np.sqrt(largest / (4.0 * n)), np.inf, 0.0) + np.zeros_like(x.v))
 
 
 def normalised(x: Rounded, m: Rounded, r: Rounded, weight: Rounded | None, bias: Rounded | None) -> Rounded:
@@ -60,7 +66,7 @@ def layer_norm(c: Context, input: Any, normalized_shape: Any, weight: Any, bias:
     x = c.take(input)
     x = _lost(c, x, axis)
     m, v = moments(x, axis)
-    r = f.rsqrt(v + c.take(eps))
+    r = f.inverse_root(v + c.take(eps))
     return [normalised(x, m, r, _optional(c, weight), _optional(c, bias)), m, r]
 
 
@@ -116,7 +122,7 @@ def rms_norm(c: Context, input: Any, normalized_shape: Any, weight: Any = None, 
     axis = tuple(range(input.ndim - len(normalized_shape), input.ndim))
     x = c.take(input)
     eps = float(np.finfo(np.float32 if c.half else c.dtype).eps) if eps is None else eps
-    r = f.rsqrt((x * x).mean(axis, True) + c.take(eps))
+    r = f.inverse_root((x * x).mean(axis, True) + c.take(eps))
     y = x * r
     if c.half and c.bounds:
         y = y.plus(c.half_unit * np.abs(y.v))
@@ -159,12 +165,12 @@ def batch_norm(
     w, b = _optional(c, weight, shape), _optional(c, bias, shape)
     if not training:
         m, v = c.take(running_mean.reshape(shape)), c.take(running_var.reshape(shape))
-        y = normalised(x, m, f.rsqrt(v + c.take(eps)), w, b)
+        y = normalised(x, m, f.inverse_root(v + c.take(eps)), w, b)
         return [y, np.zeros(0), np.zeros(0), running_mean, running_var][: len(c.dtypes)]
     x = _lost(c, x, axis)
     m, v = moments(x, axis)
     v = textbook(x, v, axis)
-    r = f.rsqrt(v + c.take(eps))
+    r = f.inverse_root(v + c.take(eps))
     if c.half and c.bounds:
         # Kernels normalise with the moments that they saved, rounded.
         m, r = m.plus(c.half_unit * np.abs(m.v)), r.plus(c.half_unit * np.abs(r.v))
@@ -201,7 +207,7 @@ def batch_norm_backward(
     if train:
         m, r = c.take(save_mean.reshape(shape)), c.take(save_invstd.reshape(shape))
     else:
-        m, r = c.take(running_mean.reshape(shape)), f.rsqrt(c.take(running_var.reshape(shape)) + c.take(eps))
+        m, r = c.take(running_mean.reshape(shape)), f.inverse_root(c.take(running_var.reshape(shape)) + c.take(eps))
     g = dy if weight is None else dy * c.take(weight.reshape(shape))
     dx = None
     if output_mask[0]:
@@ -223,7 +229,7 @@ def group_norm(
     x = c.take(input.reshape(N, group, -1))
     x = _lost(c, x, (2,))
     m, v = moments(x, (2,))
-    r = f.rsqrt(textbook(x, v, (2,)) + c.take(eps))
+    r = f.inverse_root(textbook(x, v, (2,)) + c.take(eps))
     shape = (N, group, C // group, HxW)
     w, b = _optional(c, weight, (1, group, C // group, 1)), _optional(c, bias, (1, group, C // group, 1))
     y = normalised(x.reshape(shape), m.reshape(N, group, 1, 1), r.reshape(N, group, 1, 1), w, b)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from weightwalk.readings.referees import functions as f
-from weightwalk.readings.referees.base import Context, Expected, is_float, rule
+from weightwalk.readings.referees.base import Context, chosen, is_float, rule
 from weightwalk.readings.referees.rounded import Rounded
 
 
@@ -103,7 +103,7 @@ def sign(c: Context, self: Any) -> Any:
         return np.sign(self)
     if self.dtype.kind == "c":
         return None
-    return np.where(np.isnan(self), np.zeros_like(self), np.sign(self)).astype(self.dtype)
+    return chosen(np.where(np.isnan(self), np.zeros_like(self), np.sign(self)).astype(self.dtype))
 
 
 @rule("floor.default")
@@ -177,8 +177,14 @@ for _name, _function in {
 @rule("addcmul.default", "_foreach_addcmul.each")
 def addcmul(c: Context, self: Any, tensor1: Any, tensor2: Any, value: Any = 1) -> Any:
     c.stepwise()
-    product = c.take(tensor1) * c.take(tensor2)
-    return c.take(self) + (product if value == 1 else product * value)
+    a, b = c.take(tensor1), c.take(tensor2)
+    product = a * b
+    if value != 1:
+        product = product * value
+        if c.bounds:
+            # The factor may meet either tensor first, and underflow there.
+            product = product.plus(c.smallest * (np.abs(a.v) + np.abs(b.v)))
+    return c.take(self) + product
 
 
 @rule("addcdiv.default", "_foreach_addcdiv.each")
@@ -194,8 +200,9 @@ def lerp(c: Context, self: Any, end: Any, weight: Any) -> Any:
     c.stepwise()
     a, b, w = c.take(self), c.take(end), c.take(weight)
     step = b - a
-    near = a + w * step
-    return near.plus((b - (1.0 - w) * step).error) if c.bounds else near
+    near, far = a + w * step, b - (1.0 - w) * step
+    out = f.where(np.abs(w.v) < 0.5, near, far)
+    return out.plus(np.where(np.abs(w.v) == 0.5, near.error, 0.0)) if c.bounds else out
 
 
 def _compare(name: str, ufunc: Any) -> None:
@@ -284,7 +291,7 @@ def _extreme(name: str, ufunc: Any) -> None:
         a, b = c.take(self) if not c.exact() else self, c.take(other) if not c.exact() else other
         if isinstance(a, Rounded) and isinstance(b, Rounded):
             e = None if a.e is None and b.e is None else np.maximum(a.error, b.error)
-            return Expected(ufunc(a.v, b.v), 0.0) if e is None else Rounded(ufunc(a.v, b.v), e, c)
+            return chosen(ufunc(a.v, b.v)) if e is None else Rounded(ufunc(a.v, b.v), e, c)
         return ufunc(self, other)
 
     apply.__name__ = name
@@ -303,7 +310,7 @@ def clamp(c: Context, self: Any, min: Any = None, max: Any = None) -> Any:
     limits = [None if x is None else np.asarray(x).astype(c.dtypes[0]) for x in (min, max)]
     v = self.astype(c.dtypes[0]) if self.dtype != c.dtypes[0] else self
     v = v if limits[0] is None else np.maximum(v, limits[0])
-    return v if limits[1] is None else np.minimum(v, limits[1])
+    return chosen(v if limits[1] is None else np.minimum(v, limits[1]))
 
 
 @rule("xlogy.Tensor")

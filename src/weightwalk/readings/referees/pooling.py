@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from weightwalk.readings.referees.base import Context, Expected, rule
+from weightwalk.readings.referees.base import Context, Expected, chosen, rule
 from weightwalk.readings.referees.indexing import add_at
 from weightwalk.readings.referees.rounded import Rounded
 
@@ -76,7 +76,7 @@ def _max_pool(n: int) -> Any:
             found = np.take_along_axis(flat, at, -1).reshape(best.shape)
             return inside & ((found == best) | ((found != found) & (best != best)))
 
-        return [Expected(best.astype(self.dtype), 0.0), Expected(first, 0.0, accept=accept)]
+        return [chosen(best.astype(self.dtype)), Expected(first, 0.0, accept=accept)]
 
     return apply
 
@@ -219,6 +219,42 @@ rule("_adaptive_avg_pool3d.default")(_adaptive_avg_pool(3))
 rule("adaptive_avg_pool1d.default")(_adaptive_avg_pool(1))
 rule("_adaptive_avg_pool2d_backward.default")(_adaptive_avg_pool_backward(2))
 rule("_adaptive_avg_pool3d_backward.default")(_adaptive_avg_pool_backward(3))
+
+
+@rule("adaptive_max_pool2d.default")
+def adaptive_max_pool2d(c: Context, self: Any, output_size: Any) -> Any:
+    """The greatest number of each cell (cells as in adaptive averaging) and its flat position."""
+    outs = _each(output_size, 2)
+    h, w = self.shape[-2:]
+    x = self.astype(np.float32) if self.dtype.itemsize == 2 else self
+    best = np.zeros((*self.shape[:-2], *outs), x.dtype)
+    place = np.zeros(best.shape, np.int64)
+    for i, rows in enumerate(_adaptive_cuts(h, outs[0])):
+        for j, cols in enumerate(_adaptive_cuts(w, outs[1])):
+            cell = x[..., rows, cols].reshape(*x.shape[:-2], -1)
+            wide = cols.stop - cols.start
+            at = cell.argmax(-1)
+            best[..., i, j] = cell.max(-1)
+            place[..., i, j] = (at // wide + rows.start) * w + at % wide + cols.start
+    flat = x.reshape(*x.shape[:-2], -1)
+
+    def accept(recorded: np.ndarray) -> np.ndarray:
+        inside = (recorded >= 0) & (recorded < h * w)
+        at = np.where(inside, recorded, 0).reshape(*x.shape[:-2], -1)
+        found = np.take_along_axis(flat, at, -1).reshape(best.shape)
+        return inside & ((found == best) | ((found != found) & (best != best)))
+
+    return [Expected(best.astype(self.dtype), 0.0), Expected(place, 0.0, accept=accept)]
+
+
+@rule("adaptive_max_pool2d_backward.default")
+def adaptive_max_pool2d_backward(c: Context, grad_output: Any, self: Any, indices: Any) -> Any:
+    """Each cell's gradient goes to the position of its maximum."""
+    lead, cells = math.prod(self.shape[:-2]), math.prod(self.shape[-2:])
+    flat = indices.reshape(lead, -1)
+    zero = c.const(np.zeros((lead, cells)))
+    out = add_at(c, zero, (np.arange(lead)[:, None], flat), c.take(grad_output.reshape(flat.shape)))
+    return out.reshape(self.shape)
 
 
 def _nearest_places(size: Any, out: Any, scales: Any) -> tuple[np.ndarray, ...]:

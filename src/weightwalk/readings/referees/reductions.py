@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from weightwalk.readings.referees import functions as f
-from weightwalk.readings.referees.base import Context, Expected, is_float, rule
+from weightwalk.readings.referees.base import Context, Expected, chosen, is_float, rule
 from weightwalk.readings.referees.rounded import Rounded
 
 
@@ -115,26 +115,31 @@ def _wide(a: np.ndarray) -> np.ndarray:
 
 @rule("amax.default", "max.default")
 def amax(c: Context, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return np.max(self, axis=axes(dim, self.ndim), keepdims=keepdim)
+    return chosen(np.max(self, axis=axes(dim, self.ndim), keepdims=keepdim))
 
 
 @rule("amin.default", "min.default")
 def amin(c: Context, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    return np.min(self, axis=axes(dim, self.ndim), keepdims=keepdim)
+    return chosen(np.min(self, axis=axes(dim, self.ndim), keepdims=keepdim))
 
 
-rule("max.other")(lambda c, self, other: np.maximum(self, other))
-rule("min.other")(lambda c, self, other: np.minimum(self, other))
+@rule("aminmax.default")
+def aminmax(c: Context, self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    return [amin(c, self, dim, keepdim), amax(c, self, dim, keepdim)]
+
+
+rule("max.other")(lambda c, self, other: chosen(np.maximum(self, other)))
+rule("min.other")(lambda c, self, other: chosen(np.minimum(self, other)))
 
 
 def _place(self: np.ndarray, value: np.ndarray, dim: int, index: int) -> Any:
     """A test for recorded positions: the number at each is the extreme that is sought (NaN for NaN)."""
 
     def accept(recorded: np.ndarray) -> np.ndarray:
-        recorded = recorded.reshape(value.shape)
+        shape, recorded = recorded.shape, recorded.reshape(value.shape)
         inside = (recorded >= 0) & (recorded < max(self.shape[dim], 1))
         found = np.take_along_axis(self, np.where(inside, recorded, 0), axis=dim)
-        return inside & ((found == value) | ((found != found) & (value != value)))
+        return (inside & ((found == value) | ((found != found) & (value != value)))).reshape(shape)
 
     return accept
 
@@ -147,7 +152,7 @@ def _with_index(c: Context, self: Any, dim: int, keepdim: bool, pick: Any, arg: 
     accept = _place(wide, value, dim, 1)
     final = value if keepdim else np.squeeze(value, dim)
     return [
-        Expected(final.astype(self.dtype), 0.0),
+        chosen(final.astype(self.dtype)),
         Expected(place if keepdim else np.squeeze(place, dim), 0.0, accept=accept),
     ]
 
@@ -200,7 +205,7 @@ def sort(c: Context, self: Any, dim: int = -1, descending: bool = False, stable:
     order = _order(wide, dim, descending)
     values = np.take_along_axis(wide, order, axis=dim)
     accept = None if stable else _permutation(_place(wide, values, dim, 1), dim)
-    return [Expected(values.astype(self.dtype), 0.0), Expected(order, 0.0, accept=accept)]
+    return [chosen(values.astype(self.dtype)), Expected(order, 0.0, accept=accept)]
 
 
 def _permutation(placed: Any, dim: int) -> Any:
@@ -231,7 +236,16 @@ def topk(c: Context, self: Any, k: int, dim: int = -1, largest: bool = True, sor
     order = _order(wide, dim, largest)[first]
     values = np.take_along_axis(wide, order, axis=dim)
     accept = _permutation(_place(wide, values, dim, 1), dim)
-    return [Expected(values.astype(self.dtype), 0.0), Expected(order, 0.0, accept=accept)]
+    return [chosen(values.astype(self.dtype)), Expected(order, 0.0, accept=accept)]
+
+
+@rule("median.default")
+def median(c: Context, self: Any) -> Any:
+    """The lower of the two middle numbers; NaN if there is one."""
+    flat = np.sort(_wide(self).reshape(-1))
+    if flat.size == 0:
+        return None
+    return (flat[-1] if flat[-1] != flat[-1] else flat[(flat.size - 1) // 2]).astype(self.dtype)
 
 
 @rule("cumsum.default")

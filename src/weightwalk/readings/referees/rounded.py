@@ -280,7 +280,7 @@ class Arithmetic:
             own *= unit
             own += SMALLEST[dtype.name]
             e = own if e is None else own + e * (1.0 + unit)
-        return e * MARGIN
+        return np.multiply(e, MARGIN)
 
     def matmul(self, a: np.ndarray, b: np.ndarray) -> Rounded:
         """Product of recorded matrices, each entry exact: the fast road for large weights."""
@@ -288,6 +288,7 @@ class Arithmetic:
         if s is None:
             return Rounded(v, None, self)
         n = a.shape[-1]
-        s *= self.gamma(n + 1) * (1.0 + n * 2.0**-23)
+        # In place, and in float32 where it came so: two more roundings than the n of its sum.
+        s *= self.gamma(n + 1) * (1.0 + (n + 4) * 2.0**-23)
         s += (n + 1) * self.tiny
         return Rounded(v, s, self)
