@@ -33,6 +33,13 @@ from weightwalk.walks.walk import Walk
 
 Progress = Callable[[int, int], None]
 
+FEW = 8
+UNITS = {
+    "float64": 2.0**-53, "complex128": 2.0**-53, "float32": 2.0**-24, "complex64": 2.0**-24,
+    "float16": 2.0**-11, "bfloat16": 2.0**-8,
+}  # fmt: skip
+"""Unit roundoff of each dtype."""
+
 
 @dataclass(slots=True)
 class Term:
@@ -167,12 +174,22 @@ class Sweep:
         amount = math.fsum(amounts)
         try:
             flow = self._apply(op)
-        except Opaque:
-            self._term(step.address, f"opaque: {step.name} at {step.address}", "opaque").parts.append(amount)
+        except (Opaque, NotKeptError) as error:
+            self._opaque(step, amount, error)
             return
         self._hand_on(op, flow, amount, scale)
         for vid in [v for v in self._tensors if self.walk.values[v].producer == step.index]:
             del self._tensors[vid]
+
+    def _opaque(self, step: Step, amount: float, error: Exception) -> None:
+        """What arrived at a step that cannot be seen through becomes a row, so that the account closes."""
+        why = "opaque" if isinstance(error, Opaque) else "numbers not kept"
+        if math.isnan(amount):
+            raise NotKeptError(
+                f"the account cannot pass {step.address} ({step.op}), because numbers around it were not kept; record "
+                f"again with keep= naming them, or without keep=."
+            ) from error
+        self._term(step.address, f"{why}: {step.name} at {step.address}", "opaque").parts.append(amount)
 
     def _take(self, vid: int, step: Step) -> Flowing | None:
         """What arrived at an output of `step`, less what the cut keeps."""
@@ -217,54 +234,78 @@ class Sweep:
         return flow
 
     def _hand_on(self, op: Op, flow: Flow, amount: float, scale: float) -> None:
-        sums = []
-        checked = True
+        sums, unknown = [], []
         carries = self.carries(op.step)
         for key, cot in flow.items():
             vid = op.value_id(key)
             if vid is None or cot is None:
                 continue
-            if not isinstance(cot, Picked):
-                cot = fold(cot, self.walk.values[vid].shape)
-                if cot.is_complex() and not self.walk.values[vid].dtype.startswith("complex"):
-                    cot = cot.real
+            cot = self._fitted(vid, cot)
             try:
                 part, size = self._inner(vid, cot)
             except NotKeptError:
                 if not carries[vid]:
                     raise
-                part, size, checked = 0.0, 0.0, False
+                unknown.append((vid, cot))
+                continue
             sums.append(part)
             scale += size
             if carries[vid]:
                 self._arrive(vid, cot, part, size)
             else:
                 self._constant_value(vid, part)
-        for what, label, at in op.constants:
-            part = float(what.sum(dtype=torch.float64)) if isinstance(what, Tensor) else float(what)
-            sums.append(part)
-            scale += abs(part)
-            if part or not math.isfinite(part):
-                self._term(at, f"{label} at {at}", "rule").parts.append(part)
         for vid, part in op.credits:
             sums.append(part)
             scale += abs(part)
             self._constant_value(vid, part)
-        if not checked or math.isnan(amount):
+        for what, label, at in op.constants:
+            part = float(what.sum(dtype=torch.float64)) if isinstance(what, Tensor) else float(what)
+            sums.append(part)
+            scale += abs(part)
+            if part:
+                self._term(at, f"{label} at {at}", "rule").parts.append(part)
+        self._check(op, amount, sums, scale, unknown)
+
+    def _fitted(self, vid: int, cot: Cotangent) -> Cotangent:
+        """A rule's cotangent in the shape of its value, and real where that is."""
+        if isinstance(cot, Picked):
+            return cot
+        cot = fold(cot, self.walk.values[vid].shape)
+        return cot.real if cot.is_complex() and not self.walk.values[vid].dtype.startswith("complex") else cot
+
+    def _check(
+        self, op: Op, amount: float, sums: list[float], scale: float, unknown: list[tuple[int, Cotangent]]
+    ) -> None:
+        """Compare both sides of the step; where the numbers of one argument were not kept, infer its part."""
+        if not all(map(math.isfinite, sums)):
+            raise UsageError(
+                f"the account met a number that is not finite at {op.step.address} ({op.step.op}): NaN and infinity have "
+                f"no sum of contributions; walk.narrate() shows where they first appear."
+            )
+        if unknown or math.isnan(amount):
+            inferred = math.fsum([amount, *(-s for s in sums)]) if len(unknown) == 1 else math.nan
+            for vid, cot in unknown:
+                self._arrive(vid, cot, inferred, 0.0)
             self.unchecked += 1
             return
-        gap = math.fsum([amount, *(-s for s in sums)]) if all(map(math.isfinite, sums)) else math.nan
-        if math.isnan(gap):
-            raise UsageError(
-                f"the account met a number that is not finite at {op.step.address} ({op.step.op}): its inputs hold "
-                f"NaN or infinity, which have no sum of contributions; walk.narrate() shows where they first appear."
-            )
+        gap = math.fsum([amount, *(-s for s in sums)])
         self.residuals.append(
             Residual(op.step.index, op.step.address, op.step.op, abs(gap), scale, self._bound(op, scale))
         )
 
     def _bound(self, op: Op, scale: float) -> float:
-        return 0.0
+        """How large rounding can make the residual, to first order in the unit roundoff u.
+
+        Each product that enters was rounded a few times, in the record and in the sweep: `FEW` u of it each. Sums of n
+        terms add n u times the sum of absolute values (Higham, ch. 3), in the precision in which kernels accumulate.
+        """
+        dtypes = [op.result(k).dtype for k, c in enumerate(op.cots) if c is not None]
+        unit = max(UNITS.get(d, 0.0) for d in dtypes)
+        for vid in (v for v in map(op.value_id, op.tensors()) if v is not None):
+            unit = max(unit, UNITS.get(self.walk.values[vid].dtype, 0.0)) if op.step.name == "to_copy" else unit
+        accumulating = min(unit, UNITS["float32"])
+        sums = math.fsum(amount * n for amount, n in op.sizes)
+        return scale * FEW * (unit + self.unit) + sums * (accumulating + self.unit)
 
     def _inner(self, vid: int, cot: Cotangent) -> tuple[float, float]:
         value = self.tensor(vid)

@@ -17,6 +17,14 @@ def entropy(p: Tensor, dim: int) -> Tensor:
     return -torch.special.xlogy(p, p).sum(dim, keepdim=True)
 
 
+def _slack(op: Op, weight: Tensor, p: Tensor) -> None:
+    """Rounding of a softmax of x: that of x less its maximum, of the sum of n exponentials, and of its logarithm."""
+    dim = op["dim"] if isinstance(op["dim"], int) else op["dim"][0]
+    x = op["self"]
+    reach = torch.where(p > 0, x.abs(), torch.zeros((), dtype=x.dtype)).amax(dim, keepdim=True)
+    op.size(weight.sum(dim, keepdim=True) * (1 + reach), x.shape[dim] + 32)
+
+
 @rule("aten._log_softmax", "aten.log_softmax", freezes="softmax weights inside log-sum-exp")
 def log_softmax(op: Op) -> Flow:
     """``y_i = x_i - lse(x)`` with ``lse(x) = sum p_j x_j + H(p)``: exact and linear once p is held; the entropy H is a
@@ -26,6 +34,7 @@ def log_softmax(op: Op) -> Flow:
     p = op.out.exp()
     total = cot.sum(dim, keepdim=True)
     op.constant(-total * entropy(p, dim), ENTROPY)
+    _slack(op, cot.abs(), p)
     # where p is 0 its logit may be infinite: it takes no part
     return {"self": cot - p * total}
 
@@ -40,6 +49,7 @@ def logsumexp(op: Op) -> Flow:
     cot = op.cot if op.args.get("keepdim") else op.cot.unsqueeze(dim)
     p = op["self"].softmax(dim)
     op.constant(cot * entropy(p, dim), ENTROPY)
+    _slack(op, cot.abs() * p, p)
     return {"self": cot * p}
 
 
@@ -63,6 +73,7 @@ def softmax(op: Op) -> Flow:
     flow = g - p * total
     op.constant(torch.where(alive, cot / n, torch.zeros((), dtype=p.dtype)), "1/n of softmax")
     op.constant(total * (n.log() - entropy(p, dim)), ENTROPY)
+    _slack(op, g.abs(), p)
     return {"self": flow}
 
 
@@ -83,6 +94,16 @@ def pattern(op: Op) -> Tensor:
     return torch.where(p.isnan(), torch.zeros((), dtype=p.dtype), p)  # a row masked whole attends to nothing
 
 
+def _attention_slack(op: Op, p: Tensor) -> None:
+    """Rounding of attention: sums over the keys, and the relative error of the pattern, which is that of its scores."""
+    q, k, v = op["query"], op["key"], op["value"]
+    groups = q.shape[-3] // v.shape[-3]
+    scale = op.args.get("scale") or 1 / math.sqrt(q.shape[-1])
+    reach = float((q.abs() @ k.abs().repeat_interleave(groups, -3).transpose(-1, -2)).max()) * abs(scale)
+    size = op.cot.abs() * (p @ v.abs().repeat_interleave(groups, -3))
+    op.size(size, k.shape[-2] + 32 + 2 * reach * (q.shape[-1] + 4))
+
+
 @rule(
     "aten._scaled_dot_product_flash_attention_for_cpu", "aten._scaled_dot_product_efficient_attention",
     "aten._scaled_dot_product_flash_attention", "aten._scaled_dot_product_attention_math",
@@ -95,6 +116,7 @@ def attention(op: Op) -> Flow:
     shape = op.shape("value")
     p = pattern(op)
     flow = p.transpose(-1, -2) @ op.cot
+    _attention_slack(op, p)
     if p.shape[-3] != shape[-3]:  # grouped heads share a value
         flow = flow.unflatten(-3, (shape[-3], p.shape[-3] // shape[-3])).sum(-3)
     return {"value": flow}

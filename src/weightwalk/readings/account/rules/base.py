@@ -109,6 +109,7 @@ class Op:
         self.cots = cots
         self.constants: list[tuple[Tensor | float, str, str]] = []  # amount, label, address
         self.freezes: list[str] = []
+        self.sizes: list[tuple[float, float]] = []
         self.credits: list[tuple[int, float]] = []
         names = schema(step.op)
         self.args: dict[str, Any] = dict(names or ())
@@ -212,6 +213,14 @@ class Op:
         vid = self.value_id(key)
         assert vid is not None
         self.credits.append((vid, amount))
+
+    def size(self, amount: Tensor | float, n: float) -> None:
+        """What rounding can do here: sums of `n` terms, whose absolute values times the cotangents' add up to `amount`.
+
+        The engine allows ``n u amount`` for it, on top of a few roundings of every product that enters the step.
+        """
+        total = float(amount.sum(dtype=torch.float64)) if isinstance(amount, Tensor) else float(amount)
+        self.sizes.append((total, float(n)))
 
     def freeze(self, text: str) -> None:
         """Say what was held fixed in this call."""

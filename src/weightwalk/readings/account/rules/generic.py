@@ -39,6 +39,10 @@ def linear(op: Op) -> Flow:
         if not _close([t + o for t, o in zip(twice, offset, strict=True)], [2 * y for y in ys]):
             raise Opaque
     flow = vjp(op, keys)
+    many = sum(x.numel() for x in xs) / max(sum(y.numel() for y in ys), 1)
+    sizes = call(op, {k: x.abs().to(x.dtype) for k, x in zip(keys, xs, strict=True)}, wanted)
+    for i, size in zip(wanted, sizes, strict=True):
+        op.size((op.cot_of(i) * size).abs(), 2 * many + 64)
     if offset is not None:
         for i, o in zip(wanted, offset, strict=True):
             op.constant(op.cot_of(i) * o, f"constant part of {op.step.name}")

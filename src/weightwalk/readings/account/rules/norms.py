@@ -23,6 +23,10 @@ def layer_norm(op: Op) -> Flow:
     dims = tuple(range(-len(op["normalized_shape"]), 0))
     x, weight, cot = op["input"], op["weight"], op.cot
     mean, rstd = _stats(op, x, dims)
+    op.size(
+        (cot if weight is None else cot * weight).abs() * rstd * (x.abs() + mean.abs()),
+        torch.Size(op["normalized_shape"]).numel() + 16,
+    )
     flow: Flow = {}
     split = op.signal("weight") and op.signal("input")
     half = 0.5 if split else 1.0
@@ -49,6 +53,7 @@ def rms_norm(op: Op) -> Flow:
     dims = tuple(range(-len(op["normalized_shape"]), 0))
     x, weight, eps = op["input"], op["weight"], op["eps"]
     r = (x.square().mean(dims, keepdim=True) + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
+    op.size((op.cot * x * r * (1 if weight is None else weight)).abs(), 2 * torch.Size(op["normalized_shape"]).numel())
     if weight is not None and op.signal("weight"):
         half = 0.5 if op.signal("input") else 1.0
         flow: Flow = {"weight": fold(op.cot * x * r * half, op.shape("weight"))}
@@ -66,6 +71,8 @@ def group_norm(op: Op) -> Flow:
     channel = (1, c) + (1,) * (x.dim() - 2)
     weight = op["weight"]
     scaled = cot if weight is None else cot * weight.reshape(channel)
+    spread = x.abs().reshape(grouped)
+    op.size(scaled.abs().reshape(grouped) * rstd * (spread + spread.mean(-1, keepdim=True)), spread.shape[-1] + 16)
     flow: Flow = {"input": _centred(scaled.reshape(grouped) * rstd, (-1,)).reshape(x.shape)}
     if op.given("bias"):
         flow["bias"] = cot.sum([d for d in range(x.dim()) if d != 1])
@@ -92,6 +99,10 @@ def batch_norm(op: Op) -> Flow:
     else:
         r = (op["running_var"] + eps).rsqrt().reshape(channel)
     scaled = cot * r if weight is None else cot * r * weight.reshape(channel)
+    count = x.numel() // x.shape[1] if training else 0
+    op.size(scaled.abs() * (x.abs() + x.abs().mean(dims, keepdim=True)), count + 16)
+    if not training and op.given("running_mean"):
+        op.size(scaled.abs() * op["running_mean"].abs().reshape(channel), 16)
     flow: Flow = {"input": _centred(scaled, dims) if training else scaled}
     if not training and op.given("running_mean"):
         flow["running_mean"] = -scaled.sum(dims)
@@ -124,6 +135,7 @@ def variance(op: Op) -> Flow:
 
     flow = torch.zeros_like(x)
     if op.cots[0] is not None:
+        op.size(spread(op.cot).abs() * x.abs().square() / (count - correction), 2 * count)
         weight = centred / (count - correction)
         if "std" in op.step.op:
             std = x.std(axes, correction=correction, keepdim=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weightwalk.readings.account.products import share_of_left
 from weightwalk.readings.account.rules.base import Flow, Key, Op, Opaque, rule
-from weightwalk.readings.account.rules.generic import vjp
+from weightwalk.readings.account.rules.generic import call, vjp
 from weightwalk.readings.account.tensors import Picked
 
 DENSE = 0.7  # a matrix product is restricted to its live rows or columns where these are fewer than this part
@@ -59,6 +59,16 @@ def matrix(cot: Tensor, a: Tensor, b: Tensor, share: tuple[float, float]) -> tup
     return to_a, to_b
 
 
+def matrix_size(cot: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``sum |cot| |a| |b|`` of ``<cot, a b>``, over what is alive."""
+    rows, columns = _live(cot, 1), _live(cot, 0)
+    if rows is not None:
+        cot, a = cot[rows], a[rows]
+    if columns is not None:
+        cot, b = cot[:, columns], b[:, columns]
+    return ((cot.abs() @ b.abs().t()) * a.abs()).sum(dtype=torch.float64)
+
+
 def _matrix_picked(
     cot: Picked, a: Tensor, b: Tensor, share: tuple[float, float]
 ) -> tuple[Tensor | None, Tensor | None]:
@@ -79,8 +89,14 @@ def _mm(op: Op, left: Key, right: Key, factor: float = 1.0) -> Flow:
     share = (share[0] * factor, share[1] * factor) if factor != 1 else share
     if op.picked is not None:
         to_a, to_b = _matrix_picked(op.picked, op[left], op[right], share)
+        row, column = op.picked.flat // op.picked.shape[1], op.picked.flat % op.picked.shape[1]
+        size = (op[left][row].abs() * op[right][:, column].t().abs()).sum(1) * op.picked.values.abs()
     else:
         to_a, to_b = matrix(op.cot, op[left], op[right], share)
+        size = matrix_size(op.cot, op[left], op[right])
+    rows, inner = op.shape(left)
+    columns = 1 if op.picked is not None else int(op.cot.ne(0).any(0).sum())
+    op.size(size * abs(factor), inner + max(columns if share[0] else 0, rows if share[1] else 0))
     return {k: c for k, c in ((left, to_a), (right, to_b)) if c is not None}
 
 
@@ -118,6 +134,9 @@ def _batched(op: Op, left: Key, right: Key, factor: float = 1.0) -> Flow:
         flow[left] = (op.cot @ op[right].transpose(-1, -2)) * (share[0] * factor)
     if share[1]:
         flow[right] = (op[left].transpose(-1, -2) @ op.cot) * (share[1] * factor)
+    size = (op.cot.abs() @ op[right].abs().transpose(-1, -2)) * op[left].abs()
+    (rows, inner), columns = op.shape(left)[-2:], op.shape(right)[-1]
+    op.size(size * abs(factor), inner + max(columns if share[0] else 0, rows if share[1] else 0))
     return flow
 
 
@@ -148,6 +167,9 @@ def product(op: Op) -> Flow:
     kept = [k for k, s in zip(names, share, strict=True) if s]
     others = [k for k in op.tensors() if k not in names]
     flow = vjp(op, kept + others)
+    (size,) = call(op, {k: op[k].abs() for k in op.tensors()}, [0])
+    inner = max(torch.Size(op.shape(k)).numel() // max(op.shape(k)[0] if op.shape(k) else 1, 1) for k in names)
+    op.size(op.cot.abs() * size.abs(), 2 * inner + 1)
     return {k: c * share[names.index(k)] if k in kept and share[names.index(k)] != 1 else c for k, c in flow.items()}
 
 

@@ -81,6 +81,7 @@ def _outcome(op: Op, sweep: Any, keys: list[Key], ids: list[int | None]) -> Flow
     """What the inner sweep found, in the terms of the outer one."""
     for text in sweep.frozen:
         op.freeze(text)
+    op.size(math.fsum(r.bound for r in sweep.residuals), 2 / sweep.unit)
     flow: Flow = {k: sweep.arrived[i] for k, i in zip(keys, ids, strict=True) if i is not None and i in sweep.arrived}
     owners = {sweep.walk.values[i].address: k for k, i in zip(keys, ids, strict=True) if i is not None}
     for term in sweep.terms.values():
