@@ -11,13 +11,12 @@ import torch
 from weightwalk.recorder.frames import source_line
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtype_name
-from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape, tensors_by_path
+from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape
 from weightwalk.recorder.naming import mark_loss, name_updates
+from weightwalk.recorder.trees import PLAIN, flat, numbers, tensors_by_path
 from weightwalk.recorder.windows import Window, disjoint
 from weightwalk.walks.model import PHASES, Argument, Call, Completeness, Ref, Step, Value, make_step, make_value
 from weightwalk.walks.walk import Walk
-
-_PLAIN = frozenset({type(None), bool, int, float, complex, str})
 
 
 @dataclass(slots=True)
@@ -202,7 +201,7 @@ class Builder:
     def argument(self, tree: Any) -> Argument:
         """An argument as the walk keeps it."""
         kind = type(tree)
-        if kind in _PLAIN:
+        if kind in PLAIN:
             return tree
         if kind is torch.Tensor or kind is Key or isinstance(tree, torch.Tensor):
             return self._ref(self.read(tree))
@@ -230,7 +229,7 @@ class Builder:
         index = len(self.steps)  # reading the arguments may have added steps of our own
         written = self._write(event, index) if event.writes or event.info.turns else []
         out = event.out
-        leaves = (out,) if isinstance(out, torch.Tensor) else _flat(out)
+        leaves = (out,) if isinstance(out, torch.Tensor) else flat(out)
         outputs = [self._result(leaf, index) for leaf in leaves]
         if written:
             returned = {o.value for o in outputs if isinstance(o, Ref)}
@@ -300,11 +299,10 @@ class Builder:
 
     def _python_edges(self, event: Event) -> tuple[int, ...]:
         """Escaped numbers that may have come back: equal to a constant here, or escaped in the same function."""
-        constants = [
-            x
-            for x in _flat([*event.args, *event.kwargs.values()])
-            if isinstance(x, (int, float)) and not isinstance(x, bool)
-        ]
+        constants: list[int | float] = []
+        numbers(event.args, constants)
+        if event.kwargs:
+            numbers(event.kwargs.values(), constants)
         if not constants:
             return ()
         return tuple(
@@ -396,9 +394,3 @@ class Builder:
             if start is not None and held.counter is not None and held.counter - start > version:
                 held.hidden_write = True
                 self.unexplained += 1
-
-
-def _flat(tree: Any) -> list[Any]:
-    if isinstance(tree, (list, tuple)) and not isinstance(tree, Key):
-        return [leaf for item in tree for leaf in _flat(item)]
-    return [tree]

@@ -11,11 +11,10 @@ import torch
 
 from weightwalk.errors import UsageError
 from weightwalk.recorder.keys import Key, key_of
-from weightwalk.recorder.mode import CallEvent, Tape, tensors_by_path
+from weightwalk.recorder.mode import CallEvent, Tape
+from weightwalk.recorder.trees import PLAIN, tensors_by_path
 from weightwalk.walks.address import glob_regex
 from weightwalk.walks.model import short_name
-
-_PLAIN = frozenset({type(None), bool, int, float, complex, str})
 
 
 class Keeper:
@@ -61,7 +60,7 @@ class Keeper:
 
     def _see(self, key: Key, tensor: torch.Tensor, strong: bool) -> None:
         if key.storage >= 0 and key.storage not in self.weak:
-            self.weak[key.storage] = tensor.untyped_storage()._weak_ref()
+            self.weak[key.storage] = tensor.untyped_storage()._weak_ref()  # pyright: ignore[reportArgumentType]
         if strong and key.storage not in self.strong:
             self.strong[key.storage] = tensor
 
@@ -69,8 +68,21 @@ class Keeper:
         """`tree` with keys for tensors; tensors from outside are kept."""
         return self._swap(tree, outside=True)
 
+    def positional(self, args: tuple[Any, ...]) -> list[Any]:
+        """The same for the arguments of an op by position, of which nearly all are tensors and numbers."""
+        weak, out = self.weak, []
+        for a in args:
+            if isinstance(a, torch.Tensor):
+                key = self.key(a)
+                if key.storage not in weak:
+                    self._see(key, a, strong=True)
+                out.append(key)
+            else:
+                out.append(a if type(a) in PLAIN else self._swap(a, outside=True))
+        return out
+
     def _swap(self, tree: Any, outside: bool) -> Any:
-        if type(tree) in _PLAIN:
+        if type(tree) in PLAIN:
             return tree
         if isinstance(tree, torch.Tensor):
             key = self.key(tree)
@@ -78,6 +90,8 @@ class Keeper:
                 self._see(key, tree, strong=outside)
             return key
         if isinstance(tree, (list, tuple)):
+            if tree and type(tree[0]) is int:  # a shape, an axis, strides: torch's lists are of one kind
+                return tree
             return [self._swap(x, outside) for x in tree]
         if isinstance(tree, dict):
             return {k: self._swap(v, outside) for k, v in tree.items()}
@@ -92,6 +106,11 @@ class Keeper:
             if self.op_wanted(base if nth == 1 else f"{base}#{nth}"):
                 for _, tensor in tensors_by_path(out):
                     self._see(self.key(tensor), tensor, strong=True)
+        if isinstance(out, torch.Tensor):
+            key = self.key(out)
+            if key.storage not in self.weak:
+                self._see(key, out, strong=False)
+            return key
         return self._swap(out, outside=False)
 
     def module(self, call: CallEvent) -> None:
@@ -116,17 +135,22 @@ def keeper_for(keep: Sequence[str] | str | None) -> Keeper | None:
     if any(not isinstance(p, str) or not p.strip() for p in patterns):
         raise UsageError(f"keep= takes addresses or globs such as ['h.*.mlp', 'h.3.attn/softmax'], not {keep!r}.")
     patterns = [p.split("[")[0] for p in patterns]
-    modules = [glob_regex(p.removesuffix(".out")) for p in patterns if "/" not in p]
-    ops = [glob_regex(p) for p in patterns if "/" in p]
+    modules = _either(p.removesuffix(".out") for p in patterns if "/" not in p)
+    ops = _either(p for p in patterns if "/" in p)
 
     def module_wanted(call: CallEvent, part: str) -> bool:
         path = call.path or "out"
         name = path if call.nth == 1 else f"{path}#{call.nth}"
         name = name if part == "out" else f"{name}.in"
-        return _any(modules, name) or (not call.path and _any(modules, "logits" if part == "out" else "in"))
+        return modules(name) or (not call.path and modules("logits" if part == "out" else "in"))
 
-    return Keeper(module_wanted, (lambda address: _any(ops, address)) if ops else None)
+    return Keeper(module_wanted, ops if any("/" in p for p in patterns) else None)
 
 
-def _any(patterns: list[re.Pattern[str]], name: str) -> bool:
-    return any(p.fullmatch(name) for p in patterns)
+def _either(globs: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a name matches any of `globs`, as one pattern."""
+    either = "|".join(f"(?:{glob_regex(g).pattern})" for g in globs)
+    if not either:
+        return lambda name: False
+    match = re.compile(either).fullmatch
+    return lambda name: match(name) is not None

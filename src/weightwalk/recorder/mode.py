@@ -6,7 +6,7 @@ Everything that can wait (identity of values, names, links) waits for `build`, a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from weightwalk.recorder.frames import BACKWARD, LOSS, origin
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.ops import OpInfo, op_info
+from weightwalk.recorder.trees import aliases, as_it_is, exchange, leaves
 
 if TYPE_CHECKING:
     from weightwalk.recorder.keeping import Keeper
@@ -149,7 +150,7 @@ class Tape(TorchDispatchMode):
             if info.blank:
                 self.blank.add(out.untyped_storage()._cdata)
             if phase == BACKWARD_PHASE:  # autograd copies a gradient that somebody else holds
-                kept_args, kept_out = _aliases(before), _aliases(out)
+                kept_args, kept_out = aliases(before), aliases(out)
         self.events.append(
             _new(
                 Event,
@@ -167,12 +168,12 @@ class Tape(TorchDispatchMode):
         """`tensor` as it is, before an op such as ``transpose_`` turns the object itself; the tape keeps that one."""
         still = tensor.detach()
         for i, event in enumerate(self.events):
-            if any(x is tensor for part in (event.args, event.kwargs, event.out) for x in _leaves(part)):
-                args, kwargs, out = (_exchange(part, tensor, still) for part in (event.args, event.kwargs, event.out))
+            if any(x is tensor for part in (event.args, event.kwargs, event.out) for x in leaves(part)):
+                args, kwargs, out = (exchange(part, tensor, still) for part in (event.args, event.kwargs, event.out))
                 self.events[i] = event._replace(args=args, kwargs=kwargs, out=out)
         for call in self.calls:
-            call.args = _exchange(call.args, tensor, still)
-            call.kwargs, call.out = _exchange(call.kwargs, tensor, still), _exchange(call.out, tensor, still)
+            call.args = exchange(call.args, tensor, still)
+            call.kwargs, call.out = exchange(call.kwargs, tensor, still), exchange(call.out, tensor, still)
         return still
 
     def _is_echo(self, tensor: torch.Tensor) -> bool:
@@ -224,7 +225,7 @@ class Tape(TorchDispatchMode):
                 self.add_root(module)
                 path = self.paths[id(module)]
         nth = self.counts[path] = self.counts.get(path, 0) + 1
-        self.calls.append(CallEvent(path, module, nth, self.call, len(self.events), _as_it_is(args)))
+        self.calls.append(CallEvent(path, module, nth, self.call, len(self.events), as_it_is(args)))
         self.call = len(self.calls) - 1
 
     def leave_module(self, args: Any, kwargs: Any, out: Any) -> Any:
@@ -233,75 +234,11 @@ class Tape(TorchDispatchMode):
         if self.patcher is not None and out is not None:
             out = self.patcher.module_output(call, out)
         call.last = len(self.events)
-        call.args, call.kwargs, call.out = _as_it_is(args), _as_it_is(kwargs), _as_it_is(out)
+        call.args, call.kwargs, call.out = as_it_is(args), as_it_is(kwargs), as_it_is(out)
         if self.keeper is not None:
             self.keeper.module(call)
         self.call = call.parent
         return out
-
-
-def _aliases(tree: Any) -> Any:
-    """`tree` with another tensor on the same memory for each tensor."""
-    if isinstance(tree, torch.Tensor):
-        return tree.detach()
-    if isinstance(tree, (list, tuple)):
-        return [_aliases(item) for item in tree]
-    return tree
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, (list, tuple)):
-        for item in tree:
-            yield from _leaves(item)
-    elif isinstance(tree, dict):
-        yield from _leaves(list(tree.values()))
-    else:
-        yield tree
-
-
-def _exchange(tree: Any, old: torch.Tensor, new: torch.Tensor) -> Any:
-    """`tree` with `new` wherever `old` itself stood."""
-    if tree is old:
-        return new
-    if type(tree) in (list, tuple):
-        return type(tree)(_exchange(item, old, new) for item in tree)
-    if type(tree) is dict:
-        return {key: _exchange(item, old, new) for key, item in tree.items()}
-    return tree
-
-
-_PLAIN = frozenset({type(None), bool, int, float, complex, str})
-
-
-def tensors_by_path(tree: Any, prefix: str = "") -> list[tuple[str, torch.Tensor]]:
-    """The tensors inside nested containers (lists, tuples, mappings, dataclasses), each with its dotted path."""
-    if isinstance(tree, torch.Tensor):
-        return [(prefix, tree)]
-    if type(tree) in _PLAIN:
-        return []
-    if isinstance(tree, (list, tuple)):
-        names = getattr(tree, "_fields", None) or range(len(tree))
-        items: Any = zip(names, tree, strict=False)
-    elif isinstance(tree, dict) or (hasattr(tree, "items") and hasattr(tree, "keys")):
-        items = tree.items()
-    elif hasattr(tree, "__dataclass_fields__"):
-        items = ((n, getattr(tree, n)) for n in tree.__dataclass_fields__)
-    else:
-        return []
-    found = []
-    for name, item in items:
-        if type(item) not in _PLAIN:
-            found += tensors_by_path(item, f"{prefix}.{name}" if prefix else str(name))
-    return found
-
-
-def _as_it_is(tree: Any) -> Any:
-    """`tree`, read now where the program may still change it: lists, dicts, the output objects of `transformers`."""
-    if tree is None or isinstance(tree, torch.Tensor):
-        return tree
-    if type(tree) is tuple and all(x is None or isinstance(x, torch.Tensor) for x in tree):
-        return tree
-    return dict(tensors_by_path(tree))
 
 
 class Patcher:

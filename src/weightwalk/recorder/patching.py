@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from weightwalk.errors import AddressError, UsageError
-from weightwalk.recorder.mode import CallEvent, Patcher, Tape, tensors_by_path
+from weightwalk.recorder.mode import CallEvent, Patcher, Tape
+from weightwalk.recorder.trees import tensors_by_path
 from weightwalk.walks.address import glob_regex
 from weightwalk.walks.model import short_name
 

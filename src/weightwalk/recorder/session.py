@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from weightwalk.recorder.build import Builder
 from weightwalk.recorder.keeping import keeper_for
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.memory import counter_of
-from weightwalk.recorder.mode import FORWARD_PHASE, UPDATE_PHASE, Tape, tensors_by_path
+from weightwalk.recorder.mode import FORWARD_PHASE, UPDATE_PHASE, Tape
 from weightwalk.recorder.patching import patcher_for
+from weightwalk.recorder.trees import tensors_by_path
 from weightwalk.walks.walk import Walk
 
 _lock = threading.Lock()
@@ -142,7 +144,8 @@ class Recording:
             names.setdefault(key, ("input", "in" if i == 0 else f"in.{name}"))
             aliases.append((f"in.{name}", key))
         builder = Builder(self.tape, names, self._counters)
-        walk = builder.run(result)
+        with _no_collection():
+            walk = builder.run(result)
         given: dict[str, int] = walk.given  # type: ignore[assignment]
         for name, key in aliases:
             first = names[key][1]
@@ -153,6 +156,18 @@ class Recording:
         walk.meta = {**_environment(), "threads": torch.get_num_threads(), **self.meta}
         walk.labels = self.labels
         return walk
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's cycle collector rests: all that is built stays, so its passes over it would find nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
