@@ -19,18 +19,22 @@ from weightwalk.readings.referees.rounded import SMALLEST, Rounded
 
 
 def _lost(c: Context, x: Rounded, axis: tuple[int, ...]) -> Rounded:
-    """`x` with what its kernel may lose: NaN for all numbers of a group that holds an infinity, for what becomes of
-    those depends on the algorithm; no bound where the squares may overflow on the way."""
+    """`x` with NaN for all numbers of a group that holds an infinity: what becomes of those depends on the algorithm."""
     finite = np.isfinite(x.v).all(axis=axis, keepdims=True)
     if not finite.all():
         c.loose = True
         x = Rounded(np.where(finite, x.v, np.nan), x.e, c)
+    return _unbounded(c, x, axis)
+
+
+def _unbounded(c: Context, x: Rounded, axis: tuple[int, ...]) -> Rounded:
+    """`x` without a bound for the groups whose sum of squares may overflow on the way."""
+    if not c.bounds:
+        return x
     largest = np.finfo("float32" if c.half else c.dtype.name).max
     top = np.max(np.abs(x.v), axis=axis, keepdims=True, initial=0.0)
-    if not c.bounds or not np.any(top * np.sqrt(x.v.size) > np.sqrt(largest)):
-        return x
-    n = np.size(x.v) // max(np.size(top), 1)
-    return x.plus(np.where(top > np.sqrt(largest / (4.0 * n)), np.inf, 0.0) + np.zeros_like(x.v))
+    risky = top > np.sqrt(largest / (4.0 * max(x.v.size // max(top.size, 1), 1)))
+    return x.plus(np.where(risky, np.inf, 0.0) + np.zeros_like(x.v)) if risky.any() else x
 
 
 def normalised(x: Rounded, m: Rounded, r: Rounded, weight: Rounded | None, bias: Rounded | None) -> Rounded:
@@ -120,7 +124,7 @@ def _xhat(x: Rounded, m: Rounded, r: Rounded) -> Rounded:
 def rms_norm(c: Context, input: Any, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
     """``x / sqrt(mean x^2 + eps) w``; also the reciprocal root mean square."""
     axis = tuple(range(input.ndim - len(normalized_shape), input.ndim))
-    x = c.take(input)
+    x = _unbounded(c, c.take(input), axis)
     eps = float(np.finfo(np.float32 if c.half else c.dtype).eps) if eps is None else eps
     r = f.inverse_root((x * x).mean(axis, True) + c.take(eps))
     y = x * r
