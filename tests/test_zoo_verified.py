@@ -12,7 +12,6 @@ from zoo import ZOO, Case
 from zoo.measure import measure, record
 
 CASES = list(ZOO.values())
-TRAINED = [case for case in CASES if case.grad and case.build().loss is not None]
 
 # Families whose training step the NumPy referee must know whole.
 NUMPY_TRAINS = ["linear", "mlp_relu", "cnn_eval", "gpt2", "llama", "bert_classifier", "vit"]
@@ -26,16 +25,17 @@ NO_BOUND = {
     "aten._nested_tensor_from_mask_left_aligned.default",
     "aten.adaptive_max_pool2d.default",
     "aten.median.default",
+    "aten.replication_pad2d_backward.default",
     "aten.upsample_bilinear2d.default",
+    "aten.upsample_bilinear2d_backward.default",
 }
 
-# Nested tensors have no strides: their two steps are recorded without numbers.
-NESTED = "encoder_padding_mask"
+NESTED = "encoder_padding_mask"  # nested tensors have no strides: their two steps are recorded without numbers
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_each_forward_pass_is_verified_and_its_account_closes(case: Case) -> None:
-    measured = measure(case, train=False, drift=False)
+def test_each_step_is_verified_and_the_account_closes(case: Case) -> None:
+    measured = measure(case, drift=False)
 
     report = measured.report
     assert report.ok, str(report)
@@ -43,10 +43,8 @@ def test_each_forward_pass_is_verified_and_its_account_closes(case: Case) -> Non
     assert report.counts["not kept"] == (2 if case.name == NESTED else 0)
 
     account = measured.account
-    if case.name == NESTED:
-        assert account is None
-        return
     assert math.fsum([*(row.value for row in account.rows), account.remainder, account.tail]) == account.number
+    assert abs(account.remainder) <= account.bound
     if measured.account64 is not None:
         assert measured.account64.relative_residual < 1e-12
         assert all(residual.relative < 1e-12 for residual in measured.account64.residuals)
@@ -60,12 +58,3 @@ def test_numpy_alone_verifies_a_training_step(name: str) -> None:
     assert report.ok, str(report)
     assert not report.unproven
     assert report.proven + report.counts["drawn"] == len(walk.steps)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", TRAINED, ids=lambda case: case.name)
-def test_each_training_step_is_verified(case: Case) -> None:
-    walk = record(case, train=True)
-    report = walk.verify(drift=False)
-    assert report.ok, str(report)
-    assert report.counts["not kept"] == 0

@@ -30,7 +30,7 @@ was measured by it.
 - **unproven**: steps that hold random draws or memory that was never set (*drawn*), and ops without a proven bound.
 - **residual**: of the account of the output's largest number down to the inputs: what rounding left over, relative to
   the sum of the absolute contributions, in the net's own dtype and, for the same net run wholly in float64, there.
-  *none*: the kernel has no float64, or the numbers are in nested tensors, which are recorded without them.
+  *none*: one of its kernels has no float64.
 - **opaque**: ops that the account could not see through; each is a row of its own, so the account closes all the same.
 
 | architecture | family | steps | proven | worst | unproven | residual | in float64 | opaque |
@@ -46,8 +46,8 @@ def row(m: Measured) -> str:
     unproven += [f"{n} {short(op)}" for op, n in report.unproven.items()]
     verdict = "" if report.ok else " **FAILED**"
     worst = f"{report.worst.fraction:.2f}" if report.worst else "exact"
-    residual, wide = (f"{a.relative_residual:.1e}" if a else "none" for a in (m.account, m.account64))
-    opaque = Counter(short(r.label.split()[1]) for r in m.account.opaque) if m.account else {}
+    wide = f"{m.account64.relative_residual:.1e}" if m.account64 else "none"
+    opaque = Counter(r.address.rpartition("/")[2] for r in m.account.opaque)
     cells = [
         m.case.name,
         m.case.family,
@@ -55,7 +55,7 @@ def row(m: Measured) -> str:
         f"{report.proven / m.steps:.1%}{verdict}",
         worst,
         ", ".join(unproven),
-        residual,
+        f"{m.account.relative_residual:.1e}",
         wide,
         ", ".join(f"{n} {op}" for op, n in opaque.items()),
     ]
@@ -77,7 +77,8 @@ def summary(all_: list[Measured]) -> str:
     failed = [m.case.name for m in all_ if not m.report.ok]
     return (
         f"\nIn all: {len(all_)} architectures, {steps:,} steps, {proven:,} proven ({proven / steps:.2%}), "
-        f"{drawn:,} drawn, {len(failed)} architectures with a failure. Nearest to its bound: {worst:.3f} of it. "
+        f"{drawn:,} drawn or unset, {len(failed)} architectures with a failure. "
+        f"Nearest to its bound: {worst:.5f} of it. "
         f"Largest residual in float64: {wide:.1e}.\n"
     )
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 import weightwalk as ww
-from weightwalk.errors import NotKeptError
 from weightwalk.readings.account.facts import Account
 from weightwalk.readings.verify import Report
 from zoo.entry import Case, Float64, Net, widen
@@ -17,15 +16,12 @@ from zoo.entry import Case, Float64, Net, widen
 
 @dataclass(frozen=True)
 class Measured:
-    """The facts of one architecture; see the columns of docs/coverage.md.
-
-    There is no account where the walk lacks the numbers: nested tensors have no strides, so theirs are not recorded.
-    """
+    """The facts of one architecture; see the columns of docs/coverage.md."""
 
     case: Case
     steps: int
     report: Report
-    account: Account | None
+    account: Account
     account64: Account | None
 
 
@@ -62,14 +58,10 @@ def measure(case: Case, train: bool = True, **options: Any) -> Measured:
     """Record, verify and account for `case`."""
     walk = record(case, train)
     wide = record_float64(case) if case.float64 else None
-    return Measured(case, len(walk.steps), walk.verify(**options), accounted(walk), accounted(wide))
-
-
-def accounted(walk: ww.Walk | None) -> Account | None:
-    """The account of the walk's largest output down to its inputs, where its numbers are there."""
-    if walk is None:
-        return None
-    try:
-        return walk.account(largest(walk), cut="inputs")
-    except NotKeptError:
-        return None
+    return Measured(
+        case,
+        len(walk.steps),
+        walk.verify(**options),
+        walk.account(largest(walk), cut="inputs"),
+        None if wide is None else wide.account(largest(wide), cut="inputs"),
+    )

@@ -38,6 +38,8 @@ def faults(walk: Walk) -> list[tuple[int, str]]:
         if value.producer is not None and made.get(value.id) != value.producer:
             maker = f"step {value.producer}"
             found.append((-1, f"value {value.id} says that {maker} made it, and {maker} does not give it"))
+        elif value.producer is None and value.kind not in OUTSIDE:
+            found.append((-1, f"value {value.id} was made by no recorded step and did not come from outside"))
     return found
 
 
@@ -126,10 +128,27 @@ def _overwritten(step: Step, array: Callable[[int], np.ndarray]) -> tuple[str, .
     """A window after a write elsewhere in its memory: what was written there, and what it held before around it."""
     old, new = _only(step.args[0], step), _only(step.args[1], step)
     out = next(step.results())
-    if old.dtype != new.dtype or old.shape != out.shape:
+    if (old.dtype, old.shape) != (out.dtype, out.shape):
         return None
-    memory, at_old, at_new = places_in(old, new, array(old.id).dtype)
-    memory[at_old] = array(old.id)
-    memory[at_new] = array(new.id)
-    judged = judge(array(out.id), Expected(memory[at_old], 0.0))
+    before, written = array(old.id), array(new.id)
+    if old.dtype == new.dtype:
+        memory, at_old, at_new = places_in(old, new, before.dtype)
+        memory[at_old] = before
+        memory[at_new] = written
+        expected = memory[at_old]
+    else:
+        expected = _overlaid(old, new, before, written)
+    judged = judge(array(out.id), Expected(expected, 0.0))
     return ("exact", "record") if judged.ok else ("FAILED", "record", f"{out.address} {judged.message}")
+
+
+def _overlaid(old: Value, new: Value, before: np.ndarray, written: np.ndarray) -> np.ndarray:
+    """The same, byte by byte: what was written has another dtype, such as the real and imaginary parts of a complex."""
+    places, contents = [], []
+    for value, numbers in ((old, before), (new, written)):
+        places.append(_places(value)[..., None] * numbers.itemsize + np.arange(numbers.itemsize))
+        contents.append(np.ascontiguousarray(numbers)[..., None].view(np.uint8))
+    memory = np.zeros(max((int(p.max()) + 1 for p in places if p.size), default=0), dtype=np.uint8)
+    for at, numbers in zip(places, contents, strict=True):
+        memory[at] = numbers
+    return np.ascontiguousarray(memory[places[0]]).view(before.dtype)[..., 0]
