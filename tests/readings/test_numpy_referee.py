@@ -72,8 +72,8 @@ REDUCTIONS: dict[str, Callable[[torch.Tensor], Any]] = {
     "amax": lambda x: (x.amax(-1), x.amin(0), x.max(), x.min()), "argmax": lambda x: (x.argmax(), x.argmax(-1)),
     "max_dim": lambda x: (x.max(-1), x.min(0)), "sort": lambda x: (x.sort(-1), x.sort(0, descending=True)),
     "topk": lambda x: x.topk(2, -1), "logsumexp": lambda x: x.logsumexp(-1), "softmax": lambda x: x.softmax(-1),
-    "log_softmax": lambda x: x.log_softmax(0), "any_all": lambda x: (x.any(), (x > 0).all(-1)), "prod": lambda x: x.prod(),
-    "layer_norm": lambda x: F.layer_norm(x, x.shape[-1:]), "median": lambda x: x.median(),
+    "log_softmax": lambda x: x.log_softmax(0), "any_all": lambda x: (x.any(), (x > 0).all(-1)),
+    "prod": lambda x: x.prod(), "layer_norm": lambda x: F.layer_norm(x, x.shape[-1:]), "median": lambda x: x.median(),
 }  # fmt: skip
 
 MOVES: dict[str, Callable[[torch.Tensor], Any]] = {
@@ -141,7 +141,8 @@ def test_derivatives_lie_within_their_bounds(name: str, dtype: str) -> None:
 def test_reductions_lie_within_their_bounds(name: str, dtype: str) -> None:
     kind = DTYPES[dtype]
     for seed, shape in enumerate([(3, 5), (17, 33), (2, 300), (4, 4)]):
-        check(record(lambda x=draw(shape, kind, seed, 3.0): REDUCTIONS[name](x)))
+        x = draw(shape, kind, seed, 3.0)
+        check(record(lambda x=x: REDUCTIONS[name](x)))
     with_edges = torch.stack([nasty(kind), nasty(kind).flip(0)])
     check(record(lambda: REDUCTIONS[name](with_edges)))
     ties = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [2.0, -2.0, 2.0]]).to(kind)
@@ -232,7 +233,8 @@ def test_norms_and_pools_with_their_derivatives(name: str, dtype: str, offset: f
 
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss, "huber": lambda x, t: F.huber_loss(x, t, delta=0.7),
+    "mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss,
+    "huber": lambda x, t: F.huber_loss(x, t, delta=0.7),
     "bce_logits": lambda x, t: F.binary_cross_entropy_with_logits(x, t.abs().clamp(0, 1)),
     "bce": lambda x, t: F.binary_cross_entropy(x.sigmoid(), t.abs().clamp(0, 1)),
     "cross_entropy": lambda x, t: F.cross_entropy(x, t.argmax(-1)),
@@ -321,7 +323,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "conv": lambda: F.conv2d(draw((1, 2, 5, 5), torch.float32, 0), draw((3, 2, 3, 3), torch.float32, 1)),
     "gelu": lambda: F.gelu(draw((50,), torch.float32, 0)), "exp": lambda: torch.exp(draw((50,), torch.float32, 0)),
     "softmax": lambda: draw((5, 9), torch.float32, 0).softmax(-1), "add": lambda: draw((9,), torch.float32, 0) + 1.5,
-    "log_softmax": lambda: draw((5, 9), torch.float32, 0).log_softmax(-1), "sum": lambda: draw((50,), torch.float32, 0).sum(),
+    "log_softmax": lambda: draw((5, 9), torch.float32, 0).log_softmax(-1),
+    "sum": lambda: draw((50,), torch.float32, 0).sum(),
     "layer_norm": lambda: F.layer_norm(draw((5, 16), torch.float32, 0), (16,)),
     "attention": lambda: F.scaled_dot_product_attention(*(draw((1, 2, 9, 8), torch.float32, i) for i in range(3))),
     "bf16": lambda: torch.mm(draw((4, 20), torch.bfloat16, 0), draw((20, 5), torch.bfloat16, 1)),
@@ -380,7 +383,8 @@ def test_nan_and_infinity_stand_only_against_themselves() -> None:
     x = torch.tensor([math.nan, math.inf, -math.inf, 1.0])
     step = record(lambda: x + 1.0)[-1]
     good = step.outputs[0]
-    for place, wrong in [(0, 1.0), (1, math.nan), (1, -math.inf), (1, 3e38), (2, math.inf), (3, math.nan), (3, math.inf)]:
+    nan, inf = math.nan, math.inf
+    for place, wrong in [(0, 1.0), (1, nan), (1, -inf), (1, 3e38), (2, inf), (3, nan), (3, inf)]:
         bad = np.array(good)
         bad[place] = wrong
         step.outputs[0] = bad

@@ -132,7 +132,7 @@ def verify(
     Args:
         walk: A walk, recorded here or loaded from a file.
         referee: ``"numpy"``: each op as its plain equation, importing no torch; ``"torch"``: the values by torch in
-            float64 wherever it can; ``"auto"``: NumPy first, torch (if it is installed) for the ops NumPy does not cover.
+            float64 wherever it can; ``"auto"``: NumPy first, torch (where installed) for the ops NumPy does not cover.
         drift: Whether to replay the whole walk in float64 as well, from the recorded inputs to the end.
         progress: Called with (steps done, steps in all).
 

@@ -27,6 +27,7 @@ from weightwalk.readings.referees import (  # noqa: F401  (importing a family re
     pooling,
     recurrent,
     reductions,
+    resampling,
     softmax,
 )
 from weightwalk.readings.referees.base import Expected, numpy_referee

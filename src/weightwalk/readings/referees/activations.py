@@ -57,9 +57,7 @@ def leaky_relu(c: Context, self: Any, negative_slope: Any = 0.01) -> Any:
 
 
 @rule("leaky_relu_backward.default")
-def leaky_relu_backward(
-    c: Context, grad_output: Any, self: Any, negative_slope: Any, self_is_result: bool
-) -> Any:
+def leaky_relu_backward(c: Context, grad_output: Any, self: Any, negative_slope: Any, self_is_result: bool) -> Any:
     g = c.take(grad_output)
     return f.where(self > 0, g, g * negative_slope)
 

@@ -128,9 +128,7 @@ def select_backward(c: Context, grad_output: Any, input_sizes: Any, dim: int, in
 
 
 @rule("slice_backward.default")
-def slice_backward(
-    c: Context, grad_output: Any, input_sizes: Any, dim: int, start: int, end: int, step: int
-) -> Any:
+def slice_backward(c: Context, grad_output: Any, input_sizes: Any, dim: int, start: int, end: int, step: int) -> Any:
     out = np.zeros(tuple(input_sizes), dtype=grad_output.dtype)
     out[(slice(None),) * (dim % out.ndim) + (slice(start, end, step),)] = grad_output
     return out

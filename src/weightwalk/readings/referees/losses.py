@@ -83,18 +83,14 @@ def _huber_slope(c: Context, grad: Any, self: Any, target: Any, reduction: int, 
 
 
 @rule("smooth_l1_loss_backward.default")
-def smooth_l1_loss_backward(
-    c: Context, grad_output: Any, self: Any, target: Any, reduction: int, beta: float
-) -> Any:
+def smooth_l1_loss_backward(c: Context, grad_output: Any, self: Any, target: Any, reduction: int, beta: float) -> Any:
     if beta == 0:
         return None
     return _huber_slope(c, grad_output, self, target, reduction, beta, beta)
 
 
 @rule("huber_loss_backward.default")
-def huber_loss_backward(
-    c: Context, grad_output: Any, self: Any, target: Any, reduction: int, delta: float
-) -> Any:
+def huber_loss_backward(c: Context, grad_output: Any, self: Any, target: Any, reduction: int, delta: float) -> Any:
     return _huber_slope(c, grad_output, self, target, reduction, delta, 1.0)
 
 

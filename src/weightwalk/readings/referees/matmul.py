@@ -99,9 +99,7 @@ def trilinear(
 
 
 @rule("_grouped_mm.default")
-def grouped_mm(
-    c: Context, self: Any, mat2: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None
-) -> Any:
+def grouped_mm(c: Context, self: Any, mat2: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
     """Rows ``offs[g-1]..offs[g]`` of `self` times the g-th matrix; between two matrices, the same of the inner axis."""
     if offs is None or self.ndim != 2 or bias is not None:
         return None

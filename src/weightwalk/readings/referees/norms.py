@@ -226,9 +226,7 @@ def batch_norm_backward(
 
 
 @rule("native_group_norm.default")
-def group_norm(
-    c: Context, input: Any, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float
-) -> Any:
+def group_norm(c: Context, input: Any, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float) -> Any:
     """Layer norm over each group of channels of each sample, with a weight and bias per channel."""
     x = c.take(input.reshape(N, group, -1))
     x = _lost(c, x, (2,))
@@ -269,9 +267,7 @@ def weight_norm(c: Context, v: Any, g: Any, dim: int = 0) -> Any:
 
 
 @rule("_weight_norm_interface_backward.default")
-def weight_norm_backward(
-    c: Context, grad_w: Any, saved_v: Any, saved_g: Any, saved_norms: Any, dim: int
-) -> Any:
+def weight_norm_backward(c: Context, grad_w: Any, saved_v: Any, saved_g: Any, saved_norms: Any, dim: int) -> Any:
     """With n the norm and ``s = sum dw v``: ``dg = s / n`` and ``dv = (g / n)(dw - v s / n^2)``."""
     axis = tuple(i for i in range(saved_v.ndim) if i != dim % saved_v.ndim)
     shape = tuple(k if i == dim % saved_v.ndim else 1 for i, k in enumerate(saved_v.shape))

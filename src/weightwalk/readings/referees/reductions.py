@@ -313,9 +313,7 @@ def histc(c: Context, self: Any, bins: int = 100, min: Any = 0, max: Any = 0) ->
 
 
 @rule("linalg_vector_norm.default", "_foreach_norm.each")
-def vector_norm(
-    c: Context, self: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Any:
+def vector_norm(c: Context, self: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
     """``(sum |x|^p)^(1/p)``, with its limits at p = 0 and infinity."""
     axis = axes(dim, self.ndim)
     x = c.take(np.abs(self))

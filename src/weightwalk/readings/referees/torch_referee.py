@@ -45,9 +45,7 @@ def _is_rounded(expected: Expected) -> bool:
     return expected.bound is not None and not (isinstance(expected.bound, float) and expected.bound == 0.0)
 
 
-def _bounded(
-    op: str, args: Sequence[Any], kwargs: dict[str, Any], out_dtypes: Sequence[str]
-) -> list[Expected] | None:
+def _bounded(op: str, args: Sequence[Any], kwargs: dict[str, Any], out_dtypes: Sequence[str]) -> list[Expected] | None:
     try:
         return numpy_referee(op, args, kwargs, out_dtypes)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError) as error:
