@@ -185,10 +185,11 @@ def _say(split: Any) -> str:
     return str(split)
 
 
-def remainders(number: float, terms: list[float]) -> tuple[float, float]:
-    """`number` minus the exact sum of `terms`, as two floats, so that all add up to `number` to the last bit."""
-    minus = [-t for t in terms]
-    first = math.fsum([number, *minus])
-    if math.fsum([*terms, first]) == number:
-        return first, 0.0
-    return first, math.fsum([number, *minus, -first])
+def remainders(number: float, terms: list[float]) -> tuple[float, tuple[float, ...]]:
+    """`number` minus the exact sum of `terms`, as a float and what that float cannot hold, so that all add up to
+    `number` to the last bit.
+    """
+    parts = [math.fsum([number, *(-t for t in terms)])]
+    while math.fsum([*terms, *parts]) != number:
+        parts.append(math.fsum([number, *(-t for t in terms), *(-p for p in parts)]))
+    return parts[0], tuple(parts[1:])

@@ -240,7 +240,7 @@ class Sweep:
             vid = op.value_id(key)
             if vid is None or cot is None:
                 continue
-            cot = self._fitted(vid, cot)
+            cot = self._fitted(op, vid, cot)
             try:
                 part, size = self._inner(vid, cot)
             except NotKeptError:
@@ -266,10 +266,13 @@ class Sweep:
                 self._term(at, f"{label} at {at}", "rule").parts.append(part)
         self._check(op, amount, sums, scale, unknown)
 
-    def _fitted(self, vid: int, cot: Cotangent) -> Cotangent:
-        """A rule's cotangent in the shape of its value, and real where that is."""
+    def _fitted(self, op: Op, vid: int, cot: Cotangent) -> Cotangent:
+        """A rule's cotangent in the shape of its value, and real where that is; 0 where the op's own was 0."""
         if isinstance(cot, Picked):
             return cot
+        here = op.cots[0]
+        if isinstance(here, Tensor) and here.shape == cot.shape and not math.isfinite(float(cot.sum())):
+            cot = torch.where(cot.isfinite() | (here != 0), cot, torch.zeros((), dtype=cot.dtype))  # 0 / 0, 0 * inf
         cot = fold(cot, self.walk.values[vid].shape)
         return cot.real if cot.is_complex() and not self.walk.values[vid].dtype.startswith("complex") else cot
 
@@ -279,8 +282,8 @@ class Sweep:
         """Compare both sides of the step; where the numbers of one argument were not kept, infer its part."""
         if not all(map(math.isfinite, sums)):
             raise UsageError(
-                f"the account met a number that is not finite at {op.step.address} ({op.step.op}): NaN and infinity have "
-                f"no sum of contributions; walk.narrate() shows where they first appear."
+                f"the account met a number that is not finite at {op.step.address} ({op.step.op}): NaN and infinity "
+                f"have no sum of contributions; walk.narrate() shows where they first appear."
             )
         if unknown or math.isnan(amount):
             inferred = math.fsum([amount, *(-s for s in sums)]) if len(unknown) == 1 else math.nan

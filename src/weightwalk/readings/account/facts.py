@@ -72,7 +72,7 @@ class Residual:
 class Account:
     """One number as an exact sum of contributions.
 
-    ``math.fsum([*values of rows, remainder, tail]) == number``, to the last bit.
+    ``math.fsum([*values of rows, remainder, *tail]) == number``, to the last bit.
 
     Attributes:
         address: The number, as it was asked for.
@@ -80,7 +80,7 @@ class Account:
         cut: Where the account stops, as it was asked for.
         rows: The contributions, largest first.
         remainder: What rounding left over: number minus the exact sum of the rows, as one float64.
-        tail: What float64 cannot hold of that remainder; 0.0 save where the rows cancel almost wholly.
+        tail: What one float64 cannot hold of that remainder; empty save where the rows cancel almost wholly.
         split: How products of two signals were shared out.
         precision: The dtype of the sweep.
         frozen: What was held fixed, in words, each with the number of steps where it was.
@@ -97,7 +97,7 @@ class Account:
     cut: str
     rows: tuple[Row, ...]
     remainder: float
-    tail: float
+    tail: tuple[float, ...]
     split: str
     precision: str
     frozen: tuple[Frozen, ...]

@@ -80,9 +80,10 @@ def _gate(op: Op, a: int, b: int) -> float | None:
     if root_a == root_b and linear_a != linear_b:
         return 1.0 if linear_a else 0.0
     ends = graph.root(a, signal), graph.root(b, signal)
-    if graph.depends(b, ends[0]):
+    free = [op.sweep.walk.values[v].kind != "parameter" for v in ends]  # a weight tied to an earlier one is no gate
+    if free[0] and graph.depends(b, ends[0]):
         return 1.0
-    if graph.depends(a, ends[1]):
+    if free[1] and graph.depends(a, ends[1]):
         return 0.0
     return None
 

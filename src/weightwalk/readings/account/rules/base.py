@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from weightwalk.errors import NotKeptError
 from weightwalk.readings.account.tensors import Cotangent, Picked
 from weightwalk.walks.model import Ref, Step
 
@@ -214,11 +215,17 @@ class Op:
         assert vid is not None
         self.credits.append((vid, amount))
 
-    def size(self, amount: Tensor | float, n: float) -> None:
+    def size(self, amount: Tensor | float | Callable[[], Tensor], n: float) -> None:
         """What rounding can do here: sums of `n` terms, whose absolute values times the cotangents' add up to `amount`.
 
-        The engine allows ``n u amount`` for it, on top of a few roundings of every product that enters the step.
+        The engine allows ``n u amount`` for it, on top of a few roundings of every product that enters the step. Given
+        as a function where it needs numbers that the rule itself does not: it is left out if these were not kept.
         """
+        if callable(amount):
+            try:
+                amount = amount()
+            except NotKeptError:
+                return
         total = float(amount.sum(dtype=torch.float64)) if isinstance(amount, Tensor) else float(amount)
         self.sizes.append((total, float(n)))
 

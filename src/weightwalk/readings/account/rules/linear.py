@@ -147,7 +147,7 @@ def total(op: Op) -> Flow:
         for d in axes:
             cot = cot.unsqueeze(d) if shape else cot
     cot = cot.expand(shape)
-    op.size((cot * op["self"]).abs() / (count if "mean" in op.step.op else 1), count)
+    op.size(lambda: (cot * op["self"]).abs(), 1 if "mean" in op.step.op else count)  # a mean: n terms of 1/n each
     return {"self": cot / count if "mean" in op.step.op else cot}
 
 

@@ -39,65 +39,57 @@ def _live(cot: Tensor, axis: int) -> Tensor | None:
     return live if live.numel() < DENSE * cot.shape[1 - axis] else None
 
 
-def matrix(cot: Tensor, a: Tensor, b: Tensor, share: tuple[float, float]) -> tuple[Tensor | None, Tensor | None]:
+def matrix(op: Op, left: Key, right: Key, share: tuple[float, float]) -> Flow:
     """Cotangents of ``a @ b``: ``cot b^T`` and ``a^T cot``, restricted to the rows and columns that are alive."""
+    cot = op.cot
     rows, columns = _live(cot, 1), _live(cot, 0)
-    small = cot
-    if rows is not None:
-        small = small[rows]
-    if columns is not None:
-        small, b = small[:, columns], b[:, columns]
-    to_a = to_b = None
+    small = cot if rows is None else cot[rows]
+    small = small if columns is None else small[:, columns]
+
+    def a() -> Tensor:
+        return op[left] if rows is None else op[left][rows]
+
+    def b() -> Tensor:
+        return op[right] if columns is None else op[right][:, columns]
+
+    flow: Flow = {}
     if share[0]:
-        part = small @ b.t()
-        to_a = part if rows is None else cot.new_zeros(a.shape).index_copy_(0, rows, part)
-        to_a = to_a if share[0] == 1 else to_a * share[0]
+        part = small @ b().t()
+        whole = part if rows is None else cot.new_zeros(op.shape(left)).index_copy_(0, rows, part)
+        flow[left] = whole if share[0] == 1 else whole * share[0]
     if share[1]:
-        part = (a if rows is None else a[rows]).t() @ small
-        to_b = part if columns is None else cot.new_zeros(a.shape[1], cot.shape[1]).index_copy_(1, columns, part)
-        to_b = to_b if share[1] == 1 else to_b * share[1]
-    return to_a, to_b
+        part = a().t() @ small
+        whole = part if columns is None else cot.new_zeros(op.shape(right)).index_copy_(1, columns, part)
+        flow[right] = whole if share[1] == 1 else whole * share[1]
+    n = op.shape(left)[1] + max(small.shape[1] if share[0] else 0, small.shape[0] if share[1] else 0)
+    op.size(lambda: (small.abs() @ b().abs().t()) * a().abs(), n * (share[0] + share[1]))
+    return flow
 
 
-def matrix_size(cot: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """``sum |cot| |a| |b|`` of ``<cot, a b>``, over what is alive."""
-    rows, columns = _live(cot, 1), _live(cot, 0)
-    if rows is not None:
-        cot, a = cot[rows], a[rows]
-    if columns is not None:
-        cot, b = cot[:, columns], b[:, columns]
-    return ((cot.abs() @ b.abs().t()) * a.abs()).sum(dtype=torch.float64)
-
-
-def _matrix_picked(
-    cot: Picked, a: Tensor, b: Tensor, share: tuple[float, float]
-) -> tuple[Tensor | None, Tensor | None]:
+def matrix_picked(op: Op, cot: Picked, left: Key, right: Key, share: tuple[float, float]) -> Flow:
     """The same for a cotangent with few entries, without ever making it dense."""
     row, column = cot.flat // cot.shape[1], cot.flat % cot.shape[1]
-    to_a = to_b = None
+    flow: Flow = {}
     if share[0]:
-        part = b[:, column].t() * (cot.values * share[0])[:, None]
-        to_a = cot.values.new_zeros(a.shape).index_add_(0, row, part)
+        part = op[right][:, column].t() * (cot.values * share[0])[:, None]
+        flow[left] = cot.values.new_zeros(op.shape(left)).index_add_(0, row, part)
     if share[1]:
-        part = a[row].t() * (cot.values * share[1])
-        to_b = cot.values.new_zeros(b.shape).index_add_(1, column, part)
-    return to_a, to_b
+        part = op[left][row].t() * (cot.values * share[1])
+        flow[right] = cot.values.new_zeros(op.shape(right)).index_add_(1, column, part)
+    n = op.shape(left)[1] + len(row)
+    op.size(
+        lambda: (op[left][row].abs() * op[right][:, column].t().abs()).sum(1) * cot.values.abs(),
+        n * (share[0] + share[1]),
+    )
+    return flow
 
 
 def _mm(op: Op, left: Key, right: Key, factor: float = 1.0) -> Flow:
     share = _plain(op, left, right)
     share = (share[0] * factor, share[1] * factor) if factor != 1 else share
     if op.picked is not None:
-        to_a, to_b = _matrix_picked(op.picked, op[left], op[right], share)
-        row, column = op.picked.flat // op.picked.shape[1], op.picked.flat % op.picked.shape[1]
-        size = (op[left][row].abs() * op[right][:, column].t().abs()).sum(1) * op.picked.values.abs()
-    else:
-        to_a, to_b = matrix(op.cot, op[left], op[right], share)
-        size = matrix_size(op.cot, op[left], op[right])
-    rows, inner = op.shape(left)
-    columns = 1 if op.picked is not None else int(op.cot.ne(0).any(0).sum())
-    op.size(size * abs(factor), inner + max(columns if share[0] else 0, rows if share[1] else 0))
-    return {k: c for k, c in ((left, to_a), (right, to_b)) if c is not None}
+        return matrix_picked(op, op.picked, left, right, share)
+    return matrix(op, left, right, share)
 
 
 def number(op: Op, name: str) -> float:
@@ -134,9 +126,9 @@ def _batched(op: Op, left: Key, right: Key, factor: float = 1.0) -> Flow:
         flow[left] = (op.cot @ op[right].transpose(-1, -2)) * (share[0] * factor)
     if share[1]:
         flow[right] = (op[left].transpose(-1, -2) @ op.cot) * (share[1] * factor)
-    size = (op.cot.abs() @ op[right].abs().transpose(-1, -2)) * op[left].abs()
     (rows, inner), columns = op.shape(left)[-2:], op.shape(right)[-1]
-    op.size(size * abs(factor), inner + max(columns if share[0] else 0, rows if share[1] else 0))
+    n = inner + max(columns if share[0] else 0, rows if share[1] else 0)
+    op.size(lambda: (op.cot.abs() @ op[right].abs().transpose(-1, -2)) * op[left].abs(), n * abs(factor))
     return flow
 
 
@@ -167,9 +159,8 @@ def product(op: Op) -> Flow:
     kept = [k for k, s in zip(names, share, strict=True) if s]
     others = [k for k in op.tensors() if k not in names]
     flow = vjp(op, kept + others)
-    (size,) = call(op, {k: op[k].abs() for k in op.tensors()}, [0])
     inner = max(torch.Size(op.shape(k)).numel() // max(op.shape(k)[0] if op.shape(k) else 1, 1) for k in names)
-    op.size(op.cot.abs() * size.abs(), 2 * inner + 1)
+    op.size(lambda: op.cot.abs() * call(op, {k: op[k].abs() for k in op.tensors()}, [0])[0].abs(), 2 * inner + 1)
     return {k: c * share[names.index(k)] if k in kept and share[names.index(k)] != 1 else c for k, c in flow.items()}
 
 
