@@ -69,7 +69,7 @@ def sums_on_paper(page: str) -> list[tuple[list[tuple[Decimal, Decimal | None]],
 
 
 def check_on_paper(page: str) -> int:
-    """Each printed product is that of the printed factors, each printed sum that of the printed terms; how many sums."""
+    """Each printed product is that of its factors, each printed sum that of its terms; how many sums there are."""
     found = sums_on_paper(page)
     for terms, total in found:
         assert terms

@@ -42,8 +42,9 @@ def tables(story: Story, start: str) -> list[Table]:
 def test_a_transformer_is_told_in_the_order_in_which_it_computes(gpt: ww.Walk) -> None:
     page = plain(narrate(gpt, top=40))
     order = [
-        "wte ", "wpe ", "add of wte and wpe", "transformer.h.0", "ln_1", "q·k/√8", "softmax: how much", "weighted values",
-        "ln_2", "feed-forward block", "transformer.h.1", "ln_f", "lm_head", "score s", "probability", "→",
+        "wte ", "wpe ", "add of wte and wpe", "transformer.h.0", "ln_1", "q·k/√8", "softmax: how much",
+        "weighted values", "ln_2", "feed-forward block", "transformer.h.1", "ln_f", "lm_head", "score s",
+        "probability", "→",
     ]  # fmt: skip
     at = 0
     for words in order:
@@ -101,7 +102,7 @@ def test_a_fused_kernel_s_scores_are_computed_and_that_is_said() -> None:
 
 
 def test_a_mask_hides_the_future() -> None:
-    """Seen from the first position everything else is masked; the story tells the last by default, so ask the teller."""
+    """Seen from the first position everything else is masked (a story tells the last position)."""
     from weightwalk.readings.narrate_attention import tell_attention
     from weightwalk.readings.narrate_names import Names
     from weightwalk.readings.narrate_ops import Teller
@@ -169,7 +170,7 @@ def test_depth_unfolds(gpt: ww.Walk) -> None:
 
 def test_focus_unfolds_one_module(gpt: ww.Walk) -> None:
     story = narrate(gpt, focus="h.1.mlp")
-    assert [s.address for s in story.sections][0] == "transformer.h.1.mlp"
+    assert story.sections[0].address == "transformer.h.1.mlp"
     assert "c_fc" in plain(story)
 
 

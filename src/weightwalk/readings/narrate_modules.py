@@ -254,10 +254,11 @@ def _section(call: Call, parts: list[Line | Section], walk: Walk) -> Section:
     lines: list[Line] = []
     children: list[Section] = []
     after: list[Line] = []
+    address = call.address if call.path else ""
     for part in parts:
         if isinstance(part, Section):
             if after:
-                children.append(Section("", call.address, "", "forward", tuple(after)))
+                children.append(Section("", address, "", "forward", tuple(after)))
                 after = []
             children.append(part)
         elif children:
@@ -265,6 +266,6 @@ def _section(call: Call, parts: list[Line | Section], walk: Walk) -> Section:
         else:
             lines.append(part)
     if after:
-        children.append(Section(f"{call.path or call.type} · after these", call.address, "", "forward", tuple(after)))
+        children.append(Section(f"{call.path or call.type} · after these", address, "", "forward", tuple(after)))
     title = f"{call.address} · {call.type}" if call.path else call.type
-    return Section(title, call.address, call.type, "forward", tuple(lines), tuple(children))
+    return Section(title, address, call.type, "forward", tuple(lines), tuple(children))

@@ -186,10 +186,21 @@ def _tables(story: Story) -> list[tuple[str, Table]]:
     return out
 
 
+def _absolute(section: str, part: str) -> str:
+    """The whole address of a part that a section names within itself."""
+    if part == "(the output)":
+        return section
+    return part if not section else section + part if part.startswith("/") else f"{section}.{part}"
+
+
 def _draw_panels(make: Any, story: Story) -> Any:
     tables = _tables(story)
     norms = [
-        (str(r[0]), float(r[3])) for _, t in tables if "norm" in t.columns for r in t.rows if isinstance(r[3], Decimal)
+        (_absolute(where, str(r[0])), float(r[3]))
+        for where, t in tables
+        if "norm" in t.columns
+        for r in t.rows
+        if isinstance(r[3], Decimal)
     ]
     looks = [(name, t) for name, t in tables if t.caption.startswith("softmax: how much")][:4]
     ends = [t for _, t in tables if "probability" in t.columns]

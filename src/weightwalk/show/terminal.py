@@ -15,11 +15,18 @@ WIDTH = 100  # of piped text, and at most of a wide terminal's lines for reading
 WIDEST = 120
 
 
+class Pipe(Console):
+    """A console that lets a broken pipe through: what it means for the exit code is the command's business."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
 def console(file: IO[str] | None = None) -> Console:
     """A console on `file` (standard output): the terminal's own width up to 120, and 100 where it is no terminal."""
     out = file if file is not None else sys.stdout
     columns = os.environ.get("COLUMNS", "")
-    made = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    made = Pipe(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
     wish = int(columns) if columns.isdigit() and int(columns) > 0 else (made.width if made.is_terminal else WIDTH)
     made.width = max(40, min(wish, WIDEST))
     return made
