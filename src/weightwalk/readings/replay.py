@@ -72,9 +72,11 @@ class _Replay:
         if not any(rounded):
             return
         for ref, result in zip(refs, self._results(step, refs), strict=True):
-            if isinstance(ref, Ref) and result is not None and _rounded(self.walk.values[ref.value]):
-                if result.shape == self.walk.values[ref.value].shape:
-                    self.wide[ref.value] = result
+            if not isinstance(ref, Ref) or result is None:
+                continue
+            value = self.walk.values[ref.value]
+            if _rounded(value) and result.shape == value.shape:
+                self.wide[ref.value] = result
         for leaf in leaves((step.args, tuple(step.kwargs.values()))):
             if isinstance(leaf, Ref) and self.last.get(leaf.value) == step.index and leaf.value not in finals:
                 self.wide.pop(leaf.value, None)

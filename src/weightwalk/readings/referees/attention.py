@@ -100,7 +100,8 @@ def flash_attention_backward(
     c: Context, grad_out: Any, query: Any, key: Any, value: Any, out: Any, logsumexp: Any, dropout_p: float,
     is_causal: bool, attn_mask: Any = None, scale: Any = None,
 ) -> Any:  # fmt: skip
-    """With ``p = exp(s - lse)``: ``dv = p^T do``, ``ds = p (do v^T - sum do out) scale``, ``dq = ds k``, ``dk = ds^T q``.
+    """With ``p = exp(s - lse)``: ``dv = p^T do``, ``ds = p (do v^T - sum do out) scale``, ``dq = ds k``
+    and ``dk = ds^T q``.
 
     Key and value heads that serve a group of query heads receive the group's sum.
     """

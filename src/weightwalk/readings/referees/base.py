@@ -101,7 +101,7 @@ def _both_lost(value: np.ndarray, recorded: np.ndarray) -> np.ndarray:
     return np.isnan(value) & ~np.isfinite(recorded)
 
 
-Rule = Callable[..., "Expected | Rounded | np.ndarray | list[Any] | tuple[Any, ...] | None"]
+Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def grouped_mm(c: Context, self: Any, mat2: Any, offs: Any = None, bias: Any = N
     if offs is None or self.ndim != 2 or bias is not None:
         return None
     edges = [0, *(int(o) for o in offs)]
-    spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    spans = [slice(a, b) for a, b in pairwise(edges)]
     if mat2.ndim == 2:
         parts = [c.matmul(self[:, s], mat2[s]) for s in spans]
         return Rounded(np.stack([y.v for y in parts]), np.stack([y.error + 0 * y.v for y in parts]), c)

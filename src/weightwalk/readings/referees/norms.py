@@ -19,7 +19,7 @@ from weightwalk.readings.referees.rounded import SMALLEST, Rounded
 
 
 def _lost(c: Context, x: Rounded, axis: tuple[int, ...]) -> Rounded:
-    """`x` with NaN for all numbers of a group that holds an infinity: what becomes of those depends on the algorithm."""
+    """`x` with NaN throughout a group that holds an infinity: what becomes of it depends on the algorithm."""
     finite = np.isfinite(x.v).all(axis=axis, keepdims=True)
     if not finite.all():
         c.loose = True
@@ -83,8 +83,7 @@ def _input_gradient(x: Rounded, g: Rounded, m: Rounded, r: Rounded, axis: tuple[
     gx, gs = (g * x).sum(axis, True), g.sum(axis, True)
     b = (gs * m - gx) * r * r * r / n
     rest = -b * m - gs * r / n
-    dx = r * g + b * x + rest
-    return dx
+    return r * g + b * x + rest
 
 
 @rule("native_layer_norm_backward.default")

@@ -83,7 +83,9 @@ def _adam(
     c: Context, param: Any, grad: Any, first: Any, second: Any, largest: Any, step: float, decoupled: bool,
     o: dict[str, Any],
 ) -> list[Rounded]:  # fmt: skip
-    """``m += (g - m)(1 - b1)``, ``v = b2 v + (1 - b2) g^2``, ``p -= lr m / (1 - b1^t) / (sqrt v / sqrt(1 - b2^t) + eps)``.
+    """``m += (g - m)(1 - b1)``, ``v = b2 v + (1 - b2) g^2``, ``p -= lr m^ / (sqrt v^ + eps)``.
+
+    With ``m^ = m / (1 - b1^t)`` and ``v^ = v / (1 - b2^t)``.
 
     Weight decay is taken from p (AdamW) or added to g (Adam). Hyperparameters are rounded as the kernel casts them.
     """

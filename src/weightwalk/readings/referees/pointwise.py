@@ -92,7 +92,7 @@ def absolute(c: Context, self: Any) -> Any:
     return f.sqrt(_squared(c, self)) if self.dtype.kind == "c" else np.abs(self)
 
 
-def _squared(c: Context, self: np.ndarray) -> Rounded:
+def _squared(c: Context, self: Any) -> Rounded:
     re, im = c.take(self.real), c.take(self.imag)
     return re * re + im * im
 

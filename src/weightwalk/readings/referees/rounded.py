@@ -53,8 +53,8 @@ FAST_FUNCTION = 40.0
 """The same for the ``exp_u20`` of PyTorch's softmax and flash-attention kernels, documented as 20 ulp."""
 
 FAST_HALF = 1.1e-4
-"""Relative error of ``fexp_u20``, the exp of the half-type flash kernels: a cubic for the mantissa (Malossi et al. 2015),
-whose greatest error over one octave, computed from its four coefficients, is 1.0701e-4."""
+"""Relative error of ``fexp_u20``, the exp of the half-type flash kernels: a cubic for the mantissa (Malossi et al.
+2015), whose greatest error over one octave, computed from its four coefficients, is 1.0701e-4."""
 
 ERF_ABSOLUTE = {2.0**-24: 2.0**-21, 2.0**-53: 2.0**-49}
 """Absolute error of erf: PyTorch's AVX kernels used formula 7.1.26 of Abramowitz and Stegun in float32 (1.5e-7, plus a
