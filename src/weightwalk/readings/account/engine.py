@@ -240,9 +240,12 @@ class Sweep:
             vid = op.value_id(key)
             if vid is None or cot is None:
                 continue
-            cot = self._fitted(op, vid, cot)
+            raw, cot = cot, self._fitted(vid, cot)
             try:
                 part, size = self._inner(vid, cot)
+                if not math.isfinite(part):
+                    cot = self._fitted(vid, _quiet(op, raw))
+                    part, size = self._inner(vid, cot)
             except NotKeptError:
                 if not carries[vid]:
                     raise
@@ -266,13 +269,10 @@ class Sweep:
                 self._term(at, f"{label} at {at}", "rule").parts.append(part)
         self._check(op, amount, sums, scale, unknown)
 
-    def _fitted(self, op: Op, vid: int, cot: Cotangent) -> Cotangent:
-        """A rule's cotangent in the shape of its value, and real where that is; 0 where the op's own was 0."""
+    def _fitted(self, vid: int, cot: Cotangent) -> Cotangent:
+        """A rule's cotangent in the shape of its value, and real where that is."""
         if isinstance(cot, Picked):
             return cot
-        here = op.cots[0]
-        if isinstance(here, Tensor) and here.shape == cot.shape and not math.isfinite(float(cot.sum())):
-            cot = torch.where(cot.isfinite() | (here != 0), cot, torch.zeros((), dtype=cot.dtype))  # 0 / 0, 0 * inf
         cot = fold(cot, self.walk.values[vid].shape)
         return cot.real if cot.is_complex() and not self.walk.values[vid].dtype.startswith("complex") else cot
 
@@ -337,6 +337,14 @@ class Sweep:
     def _constant_value(self, vid: int, amount: float) -> None:
         address = self.walk.values[vid].address
         self._term(address, address, "constant").parts.append(amount)
+
+
+def _quiet(op: Op, cot: Cotangent) -> Cotangent:
+    """`cot` with 0 where the op's own cotangent was 0: no NaN from 0 / 0 or 0 * inf where nothing flows."""
+    here = op.cots[0]
+    if isinstance(cot, Picked) or not isinstance(here, Tensor) or here.shape != cot.shape:
+        return cot
+    return torch.where(here == 0, torch.zeros((), dtype=cot.dtype), cot)
 
 
 def _at(value: Tensor, cot: Picked) -> Tensor:

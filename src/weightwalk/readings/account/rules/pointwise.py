@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from weightwalk.readings.account.rules.base import RULES, Entry, Flow, Op, Opaque, rule
+from weightwalk.readings.account.rules.base import RULES, Entry, Flow, Key, Op, Opaque, rule
+from weightwalk.readings.account.rules.generic import vjp
 
 GATE = "slopes of nonlinear functions (secants from 0)"
 
@@ -25,24 +25,6 @@ def _at(value: float, slope: float) -> Anchor:
     return lambda op: (value, slope)
 
 
-def _argument(op: Op, name: str, default: Any) -> Any:
-    found = op.args.get(name)
-    return default if found is None else found
-
-
-def _clamp(op: Op) -> tuple[float, float]:
-    low, high = _argument(op, "min", None), _argument(op, "max", None)
-    low = _argument(op, "min_val", -math.inf) if low is None else low
-    high = _argument(op, "max_val", math.inf) if high is None else high
-    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
-        raise Opaque
-    name = op.step.op.split(".")[1].strip("_")
-    if name == "hardtanh":
-        low, high = _argument(op, "min_val", -1.0), _argument(op, "max_val", 1.0)
-    at = min(max(0.0, low), high)
-    return at, 1.0 if low < 0 < high else 0.0
-
-
 def _power(op: Op) -> tuple[float, float]:
     p = op["exponent"]
     if isinstance(p, Tensor):
@@ -50,50 +32,25 @@ def _power(op: Op) -> tuple[float, float]:
     return (0.0, 1.0 if p == 1 else 0.0) if p > 0 else (1.0, 0.0) if p == 0 else (math.nan, math.nan)
 
 
+def _family(names: str, value: float, slope: float) -> dict[str, Anchor]:
+    return dict.fromkeys(names.split(), _at(value, slope))
+
+
 ANCHORS: dict[str, Anchor] = {
     # f(0), f'(0)
-    **dict.fromkeys(
-        [
-            "tanh",
-            "erf",
-            "sin",
-            "asin",
-            "sinh",
-            "asinh",
-            "atan",
-            "atanh",
-            "tan",
-            "expm1",
-            "log1p",
-            "elu",
-            "selu",
-            "softsign",
-            "erfinv",
-            "celu",
-        ],
-        _at(0, 1),
-    ),
-    **dict.fromkeys(
-        ["relu", "leaky_relu", "prelu", "rrelu_with_noise", "abs", "sqrt", "square", "tanhshrink"], _at(0, 0)
-    ),
-    **dict.fromkeys(["softshrink", "hardshrink", "relu6", "sign"], _at(0, 0)),
-    **dict.fromkeys(["gelu", "silu", "hardswish"], _at(0, 0.5)),
+    **_family("tanh erf sin asin sinh asinh atan atanh tan expm1 log1p elu selu softsign erfinv celu", 0, 1),
+    **_family("rrelu_with_noise sqrt square tanhshrink", 0, 0),
+    **_family("gelu silu hardswish", 0, 0.5),
+    **_family("log_sigmoid log_sigmoid_forward", -math.log(2), 0.5),
+    **_family("cos cosh", 1, 0),
     "mish": _at(0, 0.6),
     "sigmoid": _at(0.5, 0.25),
-    "hardsigmoid": _at(0.5, 1 / 6),
     "exp": _at(1, 1),
     "exp2": _at(1, math.log(2)),
-    "cos": _at(1, 0),
-    "cosh": _at(1, 0),
     "erfc": _at(1, -2 / math.sqrt(math.pi)),
-    "log_sigmoid": _at(-math.log(2), 0.5),
-    "log_sigmoid_forward": _at(-math.log(2), 0.5),
-    "softplus": lambda op: (math.log(2) / _argument(op, "beta", 1), 0.5),
-    **dict.fromkeys(["clamp", "clamp_min", "clamp_max", "hardtanh"], _clamp),
+    "softplus": lambda op: (math.log(2) / (op.args.get("beta") or 1), 0.5),
     # no value at 0: y = (y / x) x
-    **dict.fromkeys(
-        ["log", "log2", "log10", "rsqrt", "reciprocal", "acos", "digamma", "lgamma"], _at(math.nan, math.nan)
-    ),
+    **_family("log log2 log10 rsqrt reciprocal acos digamma lgamma", math.nan, math.nan),
     "pow": _power,
 }
 
@@ -144,6 +101,25 @@ def relu(op: Op) -> Flow:
     if value:
         op.constant(op.cot * ~on * value, "value below the threshold")
     return {"self": torch.where(on, op.cot, torch.zeros((), dtype=x.dtype))}
+
+
+@rule(
+    "aten.hardtanh", "aten.clamp", "aten.clamp_min", "aten.clamp_max", "aten.relu6", "aten.hardsigmoid",
+    "aten.softshrink", "aten.hardshrink", "aten.leaky_relu", "aten.abs", freezes="pieces of piecewise linear functions",
+)  # fmt: skip
+def piecewise(op: Op) -> Flow:
+    """``y = s x + t`` on the piece where x lies: s is the derivative, and t, if not 0, a constant."""
+    key: Key = "self" if op.given("self") else "input"
+    if sum(op.given(k) for k in op.tensors()) != 1:
+        raise Opaque  # limits that are tensors
+    x = op[key]
+    if "hardsigmoid" in op.step.op:  # torch's own derivative has 1/6 in float32
+        flow = torch.where(x.abs() < 3, op.cot / 6, torch.zeros((), dtype=x.dtype))
+    else:
+        flow = vjp(op, [key])[key]
+    kept = torch.where(flow == 0, torch.zeros((), dtype=x.dtype), flow * x)
+    op.constant(op.cot * op.out - kept, f"offset of {op.step.name}")
+    return {key: flow}
 
 
 @rule("aten._prelu_kernel", "aten.prelu", freezes="which units are on (ReLU masks)")

@@ -183,7 +183,7 @@ def mul(op: Op) -> Flow:
     if not op.given("other") or not op.given("self"):
         key: Key = "self" if op.given("self") else "other"
         by: Any = op["other" if key == "self" else "self"]
-        return {key: op.cot * by}
+        return {key: op.cot * (by.conj() if isinstance(by, Tensor) else by.conjugate())}
     flow: Flow = {}
     for key, other, s in zip(("self", "other"), ("other", "self"), _plain(op, "self", "other"), strict=True):
         if s:
