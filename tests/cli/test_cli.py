@@ -373,3 +373,28 @@ def test_an_interrupt_leaves_with_130() -> None:
     assert child.returncode == 130, (out, error)
     assert "interrupted" in error
     assert "Traceback" not in error
+
+
+# Training steps ------------------------------------------------------------------------------------------------------
+
+
+def test_walk_a_training_step() -> None:
+    page = good("walk", "linear", "2.0", "--target", "8", "--lr", "0.5", "--verify")
+    for words in ("loss = mean of the squares", "gradient and nudge of each parameter", "none wrong"):
+        assert words in page
+    facts = json.loads(good("walk", "hello", "hello", "--target", "cat", "--seed", "1", "--json"))
+    assert set(facts["walk"]["phases"]) == {"forward", "loss", "backward", "update"}
+    assert facts["walk"]["meta"]["target"] == "cat"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["linear", "2", "--target", "x"], "--target 'x' is not numbers"),
+        (["linear", "2", "--target", "1,2"], "--target '1,2' has 2 numbers; the net returns 1"),
+        (["gpt", "a", "--target", "The cat is"], "has 3 tokens, and the input only 1"),
+        (["linear", "2", "--target", "1", "--open-fused"], "--open-fused walks a forward pass"),
+    ],
+)
+def test_a_training_step_that_cannot_be_taken(words: list[str], message: str) -> None:
+    assert message in bad("walk", *words)

@@ -46,7 +46,7 @@ def test_the_facts_of_the_tour_as_json() -> None:
     numbers = {a["number"] for a in accounts.values()}
     assert len(numbers) == 1
     for account in accounts.values():
-        total = math.fsum([*(r["value"] for r in account["rows"]), account["remainder"], account["tail"]])
+        total = math.fsum([*(r["value"] for r in account["rows"]), account["remainder"], *account["tail"]])
         assert total == account["number"]
 
 

@@ -131,8 +131,17 @@ def record(
     return record_net(net, given, seed=seed, dtype=dtype, **options)
 
 
-def record_net(net: Net, given: str, *, seed: int | None = None, dtype: str | None = None, **options: Any) -> Walk:
-    """Walk a net that is at hand.
+def record_net(
+    net: Net,
+    given: str,
+    *,
+    seed: int | None = None,
+    dtype: str | None = None,
+    target: str | None = None,
+    lr: float = 0.1,
+    **options: Any,
+) -> Walk:
+    """Walk a net that is at hand; with a target, through a whole training step.
 
     Raises:
         UsageError: The net cannot be run on it.
@@ -152,8 +161,13 @@ def record_net(net: Net, given: str, *, seed: int | None = None, dtype: str | No
         kwargs = {k: _cast(v, wanted) for k, v in kwargs.items()}
     torch.manual_seed(0 if seed is None else seed)
     try:
-        with torch.no_grad():
-            made = walk(module, *args, axis_labels=inputs.labels, **options, **kwargs)
+        if target is None:
+            with torch.no_grad():
+                made = walk(module, *args, axis_labels=inputs.labels, **options, **kwargs)
+        else:
+            from weightwalk.cli.training import training_step
+
+            made = training_step(net, module, (args, kwargs, inputs.labels), target, lr, options)
     except (WeightwalkError, MemoryError):
         raise
     except Exception as error:
@@ -162,6 +176,8 @@ def record_net(net: Net, given: str, *, seed: int | None = None, dtype: str | No
     _kept_something(made, options.get("keep") or ())
     made.meta = {**made.meta, "net": net.name, "input": given, "seed": 0 if seed is None else seed}
     made.meta["provenance"] = dict(net.provenance)
+    if target is not None:
+        made.meta |= {"target": target, "lr": lr}
     return made
 
 

@@ -13,6 +13,7 @@ EPILOG = """\b
 Examples:
   weightwalk walk hello hello              every product and sum of a tiny text net
   weightwalk walk sqrt 2.0 --verify        and proof that each step is right
+  weightwalk walk hello hello --target cat through loss, gradients and one nudge of training
   weightwalk walk gpt "The cat" --focus transformer.h.1.attn
   weightwalk walk gpt "The cat" --patch transformer.h.0.attn=0 --save without.walk
   weightwalk walk ./my-checkpoint "Once upon a time" --dtype bfloat16
@@ -46,6 +47,8 @@ package.module:object. INPUT is numbers (2.0 or 1,2,3), text, or @file (.npy, .j
 @click.option(
     "--open-fused", is_flag=True, help="Run fused ops decomposed; this changes low bits, and says by how much."
 )
+@click.option("--target", help="Take a training step too: loss against this, gradients, and a nudge (plain SGD).")
+@click.option("--lr", type=float, metavar="X", default=0.1, show_default=True, help="Learning rate of that step.")
 @click.option("--save", metavar="FILE.walk", help="Write the walk to a file.")
 @click.option("--verify", "check", is_flag=True, help="Recompute every step as well; exit code 1 if one is wrong.")
 @click.option("--figure", metavar="FILE", help="Draw the walk: .svg, .png or .pdf.")
@@ -69,6 +72,8 @@ def command(net: str, given: str, **options: Any) -> int:
         fresh=options["fresh"],
         seed=options["seed"],
         dtype=options["dtype"],
+        target=options["target"],
+        lr=options["lr"],
         **_recording(options),
     )
     story = walk.narrate(depth=options["depth"], focus=options["focus"], top=options["top"], digits=options["digits"])

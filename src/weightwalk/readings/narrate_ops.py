@@ -294,8 +294,21 @@ def reduction(teller: Teller, step: Step) -> list[Line] | None:
         whole = decimal(np.float64(x.astype(np.float64).sum()), teller.digits)
     return [
         closed(f"sum over {x.size}", terms, whole, digits=teller.digits),
-        Text(f"{out.address} = sum ÷ {x.size} = {plain_number(recorded)}"),
+        Text(f"{out.address} = sum ÷ {x.size} = {mean_of([whole], x.size, recorded, teller.digits)}"),
     ]
+
+
+def mean_of(numbers_: Sequence[Decimal], count: int, recorded: Decimal, digits: int) -> str:
+    """The recorded mean, and where what is printed gives another one, how far that is off by rounding."""
+    told = plain_number(recorded)
+    exact = total(numbers_)
+    if not exact.is_finite() or not recorded.is_finite():
+        return told
+    printed = significant(EXACT.divide(exact, Decimal(count)), digits)
+    off = EXACT.subtract(recorded, printed)
+    return (
+        told if off == 0 else f"{plain_number(printed)}, and by the rounding of the record {plain_number(off)}: {told}"
+    )
 
 
 def squared_error(teller: Teller, step: Step) -> list[Line] | None:
@@ -305,16 +318,22 @@ def squared_error(teller: Teller, step: Step) -> list[Line] | None:
         return None
     a, b = value.numpy().reshape(-1), target.numpy().reshape(-1)
     rows: list[tuple[Cell, ...]] = []
+    squares: list[Decimal] = []
     for i in range(len(a) if teller.top is None else min(len(a), teller.top)):
         x, y = decimal(a[i], teller.digits), decimal(b[i], teller.digits)
         d = EXACT.subtract(x, y)
         square = significant(product((d, d)), teller.digits)
+        squares.append(square)
         rows.append((teller.names.unit(teller.names.source(value), i), x, y, d.normalize(EXACT) if d else d, square))
     result = decimal(out.numpy().reshape(-1)[0], teller.digits)
     reduced = step.args[2] if len(step.args) > 2 else 1
     mean = "" if reduced == 0 else "sum of the squares = " if reduced == 2 else "mean of the squares = "
     lines: list[Line] = [table(teller, ("unit", "output", "target", "difference", "square"), rows, of=len(a))]
-    return [*lines, Text(f"loss = {mean}{plain_number(result)}", "result")] if mean and out.size == 1 else lines
+    if not mean or out.size != 1:
+        return lines
+    count = len(squares) if reduced == 1 else 1
+    text = mean_of(squares, count, result, teller.digits) if len(squares) == len(a) else plain_number(result)
+    return [*lines, Text(f"loss = {mean}{text}", "result")]
 
 
 def likelihood(teller: Teller, step: Step) -> list[Line] | None:
@@ -333,7 +352,10 @@ def likelihood(teller: Teller, step: Step) -> list[Line] | None:
         rows.append((where, right, decimal(p[i, c], teller.digits), decimal(-p[i, c], teller.digits)))
     result = decimal(out.numpy().reshape(-1)[0], teller.digits)
     lines: list[Line] = [table(teller, ("row", "right class", "log p", "loss"), rows)]
-    return [*lines, Text(f"loss = mean over {len(t)} = {plain_number(result)}", "result")] if out.size == 1 else lines
+    if out.size != 1:
+        return lines
+    losses = [row[3] for row in rows if isinstance(row[3], Decimal)]
+    return [*lines, Text(f"loss = mean over {len(t)} = {mean_of(losses, len(t), result, teller.digits)}", "result")]
 
 
 def other(teller: Teller, step: Step) -> list[Line]:
