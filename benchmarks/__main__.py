@@ -26,7 +26,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds, 128 tokens: to see that it runs")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--write", action="store_true", help="keep the results of a partial or quick run too")
-    parser.add_argument("--page", action="store_true", help="only write docs/benchmarks.md again, from the last results")
+    parser.add_argument(
+        "--page", action="store_true", help="only write docs/benchmarks.md again, from the last results"
+    )
     return parser.parse_args()
 
 

@@ -61,17 +61,13 @@ def _recording(s: Results) -> Iterator[Verdict]:
         )
         return
     if s["subject"]["device"] != "cpu":
-        yield _judge(
-            f"{title}: full recording", "≤ 3× bare", lambda: _at_most(ratio(_row(s, FULL), "wall").median, 3)
-        )
+        yield _judge(f"{title}: full recording", "≤ 3× bare", lambda: _at_most(ratio(_row(s, FULL), "wall").median, 3))
         return
     yield _judge(
         f"{title}: full recording", "≤ 1.10× the floor",
         lambda: _at_most(against(_row(s, FULL), _row(s, FLOOR)).median, 1.10),
     )  # fmt: skip
-    yield _judge(
-        f"{title}: module outputs only", "≤ 1.10× bare", lambda: _at_most(ratio(_row(s, KEEP)).median, 1.10)
-    )
+    yield _judge(f"{title}: module outputs only", "≤ 1.10× bare", lambda: _at_most(ratio(_row(s, KEEP)).median, 1.10))
     yield _judge(f"{title}: time added, against TorchLens trace", "≤ 1/5 of it", lambda: _added(s, TRACE, 1 / 5))
     yield _judge(f"{title}: time added, against TorchLens record", "≤ 1/3 of it", lambda: _added(s, RECORD, 1 / 3))
 

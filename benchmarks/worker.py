@@ -57,7 +57,9 @@ class Host:
                 seat.run(self._prepared(seat))
             seat.repeats = 1 if contender.prepare else self._repeats(seat.run, None)
         except Exception as error:  # a peer that is not installed, or does not take this network, is listed with why
-            self.absent[contender.name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            self.absent[contender.name] = (
+                f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            )
             return
         self.seats.append(seat)
 
@@ -84,8 +86,7 @@ class Host:
         gc.collect()
         self._wait()
         wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(repeats):
-            held = run(state)
+        held = [run(state) for _ in range(repeats)]
         self._wait()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         del held  # letting go of the record is not part of making it
