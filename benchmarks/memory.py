@@ -7,6 +7,7 @@ cannot be done, ``ru_maxrss`` is used, which also knows the marks of earlier, an
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -48,10 +49,8 @@ def _reset_peak() -> bool:
 def _trim() -> None:
     """Give free heap back to the system, so that the recording cannot hide in it."""
     gc.collect()
-    try:
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        pass
 
 
 def _peak() -> int:

@@ -20,10 +20,10 @@ edited. The results themselves, every round of them, lie in [`benchmarks/results
 {conditions}
 
 **How.** Every contender takes its turn in each round (A B C A B C …), and each turn is divided by a bare forward that
-ran in the same process just before it; the figure is the median over the rounds, with its quartiles. The control, a bare
-forward divided by a bare forward, shows how far to trust the last digit. Weightwalk, the dispatch mode, the hooks and
-DebugMode share a process; each peer has one of its own, for some replace torch's functions or the model's
-modules. CPU time decides. Making the record is measured, letting go of it is not. Weightwalk's time includes all that
+ran in the same process just before it; the figure is the median over the rounds, with its quartiles. The control, a
+bare forward divided by a bare forward, shows how far to trust the last digit. Weightwalk, the dispatch mode, the hooks
+and DebugMode share a process; each peer has one of its own, for some replace torch's functions or the model's modules.
+CPU time decides. Making the record is measured, letting go of it is not. Weightwalk's time includes all that
 it does after the forward: identities, versions, links, names, source lines. The contenders do not hold the same things:
 the last column says what each has. TorchLens's `record` puts its own records together when they are first read, which
 is not counted against it.

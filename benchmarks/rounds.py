@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, subject: Subject, group: str, threads: int) -> None:
         self.group = group
         spec = json.dumps({"subject": asdict(subject), "group": group, "threads": threads})
-        self.log = tempfile.TemporaryFile("w+")  # what the libraries print; read only if the process dies
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (what it prints; read only if it dies, closed by `stop`)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", spec],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT,
