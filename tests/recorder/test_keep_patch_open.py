@@ -88,6 +88,25 @@ def test_patch_a_module_an_element_an_op() -> None:
     np.testing.assert_array_equal(op["out"].numpy(), twice.detach().numpy())
 
 
+def test_patching_an_in_place_op_reaches_all_who_look_at_that_memory() -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        y = x + 0
+        y.relu_()  # the result is read through y, not through what relu_ returns
+        return y * 1
+
+    walk = ww.walk(fn, torch.tensor([-1.0, 2.0]), patch={"/relu_": 5})
+    np.testing.assert_array_equal(walk["out"].numpy(), np.full(2, 5, np.float32))
+    assert walk.verify().ok
+
+
+def test_patching_an_op_of_the_second_call_of_a_module() -> None:
+    fc = nn.Linear(3, 3)
+    x = torch.randn(2, 3)
+    walk = ww.walk(nn.Sequential(fc, fc), x, patch={"0#2/addmm": lambda t: t + 1})
+    np.testing.assert_array_equal(walk["0"].numpy(), fc(x).detach().numpy())
+    np.testing.assert_array_equal(walk["out"].numpy(), (fc(fc(x)) + 1).detach().numpy())
+
+
 def test_patching_with_another_runs_value_moves_its_output() -> None:
     model, other = net(), torch.tensor([[3.0, 0.0, -1.0]])
     source = ww.walk(model, other)

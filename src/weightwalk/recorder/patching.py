@@ -85,16 +85,17 @@ class Patches(Patcher):
         """The op's result, replaced where a patch names it; the replacing ops are recorded too."""
         if not self.ops:
             return out
-        path = tape.calls[tape.call].path if tape.call >= 0 else ""
+        call = tape.calls[tape.call] if tape.call >= 0 else None
+        path = "" if call is None else call.path if call.nth == 1 else f"{call.path}#{call.nth}"
         base = f"{path}/{short_name(op)}"
         nth = self.counts[base] = self.counts.get(base, 0) + 1
         name = base if nth == 1 else f"{base}#{nth}"
         wanted = [p for p in self.ops if p.regex.fullmatch(name)]
         if not wanted:
             return out
-        return self._replace(out, wanted, tape)
+        return self._replace(out, wanted, tape, in_place=short_name(op).endswith("_"))
 
-    def _replace(self, out: Any, wanted: list[_Patch], tape: Tape | None) -> Any:
+    def _replace(self, out: Any, wanted: list[_Patch], tape: Tape | None, in_place: bool = False) -> Any:
         ops, self.ops = self.ops, []  # the replacing ops are not themselves patched
         try:
             first = out if isinstance(out, torch.Tensor) else next((t for _, t in tensors_by_path(out)), None)
@@ -107,6 +108,9 @@ class Patches(Patcher):
                 else:
                     with tape:
                         new = p.apply(new)
+            if in_place and tape is not None:  # others look at that memory, not at what the op returns
+                with tape:
+                    return _put_first(out, first.copy_(new))
             return _put_first(out, new)
         finally:
             self.ops = ops
