@@ -168,13 +168,18 @@ def product(op: Op) -> Flow:
 def grouped(op: Op) -> Flow:
     """One matrix product per group of rows (the experts of a mixture): ``A[offs[g-1]:offs[g]] B_g``."""
     a, b, cot = op["self"], op["mat2"], op.cot
-    if a.dim() != 2 or b.dim() != 3 or not isinstance(op["offs"], Tensor) or op.signal("mat2"):
+    if a.dim() != 2 or b.dim() != 3 or not isinstance(op["offs"], Tensor):
         raise Opaque
-    flow, start = torch.zeros_like(a), 0
+    share = _plain(op, "self", "mat2")
+    to_a, to_b, size, start = torch.zeros_like(a), torch.zeros_like(b), 0.0, 0
     for g, end in enumerate(op["offs"].tolist()):
-        flow[start:end] = cot[start:end] @ b[g].t()
+        here = slice(start, end)
+        to_a[here], to_b[g] = cot[here] @ b[g].t() * share[0], a[here].t() @ cot[here] * share[1]
+        size += float(((cot[here].abs() @ b[g].abs().t()) * a[here].abs()).sum())
         start = end
-    return {"self": flow, **({"bias": cot} if op.given("bias") else {})}
+    op.size(size, a.shape[1] + max(cot.shape))
+    flow: Flow = {k: c for k, c, s in (("self", to_a, share[0]), ("mat2", to_b, share[1])) if s}
+    return {**flow, **({"bias": cot} if op.given("bias") else {})}
 
 
 @rule("aten.mul")
