@@ -86,5 +86,9 @@ floors: $(VENV)/.demo ## verify a walk with the oldest dependencies that pyproje
 coverage: $(VENV)/.dev ## write docs/coverage.md: every architecture of the tests, verified and accounted
 	@$(BIN)/python -m tools.coverage $(ARGS)
 
+docs: $(VENV)/.dev ## write what is made from the code: reference pages, pictures, outputs shown on the pages
+	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.pages --write $(ARGS)
+
 clean: ## remove what make made
 	rm -rf $(VENV) $(BENCH) $(VENV)-floors build dist .pytest_cache .ruff_cache .hypothesis

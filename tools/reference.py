@@ -1,0 +1,275 @@
+"""Write what is made from the code: the reference pages, the picture of the README, its table of measurements.
+
+``python -m tools.reference`` writes them, ``--check`` tells which are stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import re
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PICTURE = ROOT / "docs" / "images" / "walk.svg"
+WIDTH = 100
+
+# Heading -> what stands under it, as module:name. Methods and attributes are told with their class.
+API = {
+    "Recording": ("weightwalk:walk", "weightwalk:recording"),
+    "The walk": (
+        "weightwalk:Walk", "weightwalk.walks.model:Step", "weightwalk.walks.model:Value", "weightwalk.walks.model:Call",
+        "weightwalk.walks.model:Completeness", "weightwalk.walks.address:Selection", "weightwalk.walks.address:Term",
+    ),
+    "Files": ("weightwalk.walks.files:save", "weightwalk:load"),
+    "Verifying": (
+        "weightwalk.readings.verify:verify", "weightwalk.readings.verify:Report", "weightwalk.readings.verify:Verdict",
+        "weightwalk.readings.replay:Drift",
+    ),
+    "Accounting": (
+        "weightwalk.readings.account:account", "weightwalk.readings.account:Account",
+        "weightwalk.readings.account:Row", "weightwalk.readings.account:Frozen",
+        "weightwalk.readings.account:Residual",
+    ),
+    "Narrating": (
+        "weightwalk.readings.narrate:narrate", "weightwalk.readings.narrate_facts:Story",
+        "weightwalk.readings.narrate_facts:Section", "weightwalk.readings.narrate_facts:Sum",
+        "weightwalk.readings.narrate_facts:Term", "weightwalk.readings.narrate_facts:Table",
+        "weightwalk.readings.narrate_facts:Text",
+    ),
+    "Comparing": (
+        "weightwalk:compare", "weightwalk.readings.compare:Comparison", "weightwalk.readings.compare:Difference",
+    ),
+    "Zooming": ("weightwalk.readings.zoom:zoom",),
+    "Networks": ("weightwalk:load_net", "weightwalk.nets:Net", "weightwalk.nets.inputs:Inputs"),
+    "Errors": (
+        "weightwalk.errors:WeightwalkError", "weightwalk.errors:UsageError", "weightwalk.errors:AddressError",
+        "weightwalk.errors:NotKeptError", "weightwalk.errors:OverwrittenError", "weightwalk.errors:RecordError",
+    ),
+}  # fmt: skip
+
+NOTE = "Written by `make docs` from the {source}; edit those, not this page.\n"
+
+
+# The command line ----------------------------------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """The help of every command."""
+    from weightwalk.cli import main
+    from weightwalk.cli.app import COMMANDS
+
+    note = NOTE.format(source="help of the commands")
+    parts = ["# Command line", "", note, "## weightwalk", "", _help(main, "weightwalk")]
+    context = click.Context(main, info_name="weightwalk", help_option_names=["-h", "--help"])
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        assert command is not None
+        parts += ["", f"## weightwalk {name}", "", _help(command, name, context)]
+    return "\n".join(parts) + "\n"
+
+
+def _help(command: click.Command, name: str, parent: click.Context | None = None) -> str:
+    # click remembers a command's help option from the first context that asks: ask for the one that main() has
+    options: Any = {"terminal_width": WIDTH, "max_content_width": WIDTH, "help_option_names": ["-h", "--help"]}
+    context = click.Context(command, info_name=name, parent=parent, **options)
+    lines = (line.rstrip() for line in command.get_help(context).splitlines())
+    return "```text\n" + "\n".join(lines).rstrip() + "\n```"
+
+
+# Python --------------------------------------------------------------------------------------------------------------
+
+
+def api_page() -> str:
+    """The docstrings of the public names."""
+    parts = ["# Python", "", NOTE.format(source="docstrings"), "```python", "import weightwalk as ww", "```"]
+    for heading, names in API.items():
+        parts += ["", f"## {heading}"]
+        for name in names:
+            module, _, attribute = name.partition(":")
+            parts += ["", *_entry(getattr(importlib.import_module(module), attribute), module, attribute)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)) + "\n"
+
+
+def _entry(thing: Any, module: str, name: str) -> Iterator[str]:
+    short = f"ww.{name}" if module == "weightwalk" else f"{module}.{name}" if inspect.isfunction(thing) else name
+    yield f"### `{short}`"
+    yield ""
+    if inspect.isfunction(thing):
+        yield from ("```python", _signature(thing, name), "```", "")
+    yield from _docstring(thing)
+    if inspect.isclass(thing) and not issubclass(thing, Exception):
+        for member, what in _members(thing):
+            yield ""
+            shown = member if isinstance(what, property) else _signature(what, member, True)
+            yield f"#### `{name}.{shown}`"
+            yield ""
+            yield from _docstring(what.fget if isinstance(what, property) else what)
+
+
+def _members(cls: type) -> Iterator[tuple[str, Any]]:
+    """The documented public methods and properties that a class defines itself."""
+    for name, what in vars(cls).items():
+        found = what
+        if hasattr(what, "func") and not inspect.isfunction(what):  # a cached property
+            found = property(what.func)
+        if name.startswith("_") and name != "__getitem__":
+            continue
+        document = found.fget if isinstance(found, property) else found
+        if (isinstance(found, property) or inspect.isfunction(found)) and document is not None and document.__doc__:
+            yield name, found
+
+
+def _signature(function: Any, name: str, method: bool = False) -> str:
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    signature = signature.replace(parameters=parameters[1:] if method else parameters)
+    line = re.sub(r": '([^']*)'", r": \1", f"{name}{signature}")
+    line = re.sub(r"-> '([^']*)'", r"-> \1", line)
+    if method or len(line) <= WIDTH:
+        return line
+    inner = [re.sub(r": '([^']*)'", r": \1", str(p)) for p in parameters]
+    out, starred = [], False
+    for p, text in zip(parameters, inner, strict=True):
+        if p.kind is p.KEYWORD_ONLY and not starred and not any(q.kind is q.VAR_POSITIONAL for q in parameters):
+            out.append("    *,")
+        starred = starred or p.kind is p.KEYWORD_ONLY
+        out.append(f"    {text},")
+    returns = line.rpartition(") -> ")[2] if ") -> " in line else ""
+    return "\n".join([f"{name}(", *out, f") -> {returns}" if returns else ")"])
+
+
+def _docstring(thing: Any) -> Iterator[str]:
+    """A Google-style docstring as Markdown."""
+    text = inspect.cleandoc(thing.__doc__ or "")
+    for section in re.split(r"\n(?=(?:Args|Returns|Yields|Raises|Attributes|Example|Examples):\n)", text):
+        head, _, rest = section.partition("\n")
+        if re.fullmatch(r"(Args|Attributes|Raises):", head):
+            yield from ("", f"**{'Arguments' if head == 'Args:' else head[:-1]}**", "")
+            yield from _items(textwrap.dedent(rest), code=head != "Raises:")
+        elif re.fullmatch(r"(Returns|Yields):", head):
+            yield from ("", f"**{head[:-1]}**: " + _inline(" ".join(textwrap.dedent(rest).split())))
+        elif re.fullmatch(r"Examples?:", head):
+            yield from ("", "```python", textwrap.dedent(rest).strip("\n"), "```")
+        else:
+            yield from _prose(section)
+
+
+def _items(text: str, code: bool) -> Iterator[str]:
+    for item in re.split(r"\n(?=\S)", text.strip("\n")):
+        name, _, what = item.partition(":")
+        said = " ".join(what.split())
+        yield f"- `{name.strip()}`: {_inline(said)}" if said else f"- {_inline(name.strip())}"
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Paragraphs; what follows ``::`` and is indented is shown as it stands."""
+    shown = False
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        if shown and block.startswith("    "):
+            yield from ("```text", textwrap.dedent(block), "```", "")
+            continue
+        shown = block.rstrip().endswith("::")
+        plain = block.rstrip().removesuffix("::") + (":" if shown and not block.rstrip().endswith(" ::") else "")
+        yield from (_inline(plain.strip()), "")
+
+
+def _inline(text: str) -> str:
+    text = re.sub(r":\w+:`~?([^`]+)`", r"``\1``", text)
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    return re.sub(r"(?<!`)(\*)(?=\w)", r"\\\1", text) if "*args" in text and "`" not in text else text
+
+
+# The picture and the measurements ------------------------------------------------------------------------------------
+
+
+def picture() -> str:
+    """The walk of the README, drawn by the command that it names."""
+    from weightwalk.cli import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "walk.svg"
+        _quietly(main, ["walk", "hello", "hello", "--figure", str(file)])
+        return file.read_text(encoding="utf-8")
+
+
+def _quietly(main: Any, words: list[str]) -> None:
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main(words, prog_name="weightwalk")
+        except SystemExit as done:
+            if done.code:
+                raise RuntimeError(f"weightwalk {' '.join(words)} ended with exit code {done.code}") from None
+
+
+def readme() -> str:
+    """The README with the first recording table of docs/benchmarks.md between its two marks."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = ROOT / "docs" / "benchmarks.md"
+    if not page.exists():
+        return text
+    start, stop = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{measured(page.read_text(encoding='utf-8'))}{stop}{rest.partition(stop)[2]}"
+
+
+def measured(page: str) -> str:
+    """The conditions of the run, and its tables of recording, without the columns that only the page needs."""
+    conditions = re.search(r"^- (.*\n- .*\n- .*)$", page, re.M)
+    sections = re.split(r"^## ", page, flags=re.M)[1:]
+    out = []
+    for section in sections:
+        title, _, body = section.partition("\n")
+        if "× bare, CPU" not in body or not re.search(r"record", title, re.I):
+            continue
+        lines = [line.strip()[1:-1] for line in body.splitlines() if line.startswith("|")]
+        rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+        keep = [i for i, head in enumerate(rows[0]) if head in ("", "× bare, CPU", "CPU ms")]
+        lines = ["| " + " | ".join(row[i] if i < len(row) else "" for i in keep) + " |" for row in rows if len(row) > 2]
+        out += [f"**{title}**", "", *lines, ""]
+    if conditions:
+        out += ["Measured in one run: " + "; ".join(conditions[1].split("\n- ")) + ".", ""]
+    return "\n".join(out) + ("\n" if out else "")
+
+
+def everything() -> dict[Path, str]:
+    """Every file that is made, and what it should hold. The picture is drawn by :func:`picture`, on request."""
+    return {REFERENCE / "cli.md": cli_page(), REFERENCE / "api.md": api_page(), ROOT / "README.md": readme()}
+
+
+def stale() -> list[Path]:
+    """Files that are not what the code would make of them."""
+    made = everything().items()
+    return [path for path, text in made if not path.exists() or path.read_text(encoding="utf-8") != text]
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; tell which files are stale")
+    if parser.parse_args().check:
+        found = stale()
+        for path in found:
+            print(f"stale: {path.relative_to(ROOT)} (make docs writes it anew)")
+        return 1 if found else 0
+    for path, text in {**everything(), PICTURE: picture()}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
