@@ -270,4 +270,4 @@ def _weights(pattern: np.ndarray, values: np.ndarray, shown: Shown, caption: str
             mixed = np.sqrt(np.sum((p @ v) ** 2))
             cells = [decimal(norms[j], PLACES) for j in keys]
             rows.append((f"head {h}", *shown.cells(h, cells), decimal(mixed, PLACES)))
-    return Table(("", *shown.columns, "norm of the sum"), tuple(rows), caption)
+    return Table(("", *shown.columns, "of the sum"), tuple(rows), caption)

@@ -14,7 +14,7 @@ from weightwalk.readings.narrate_sums import products
 from weightwalk.walks.model import Step, Value
 from weightwalk.walks.walk import Walk
 
-PRODUCTS = 512  # beyond so many multiplications a person no longer follows them one by one
+PRODUCTS = 512  # beyond so many multiplications, or results, a person no longer follows them one by one
 NUMBERS = 128  # nor a layer of so many numbers
 
 FORMULAS = {
@@ -31,18 +31,19 @@ FORMULAS = {
 
 def is_small(walk: Walk) -> bool:
     """Whether the whole walk can be told number by number."""
-    multiplications = 0
+    multiplications = numbers = 0
     for step in walk.steps:
         if step.phase not in ("forward", "loss"):
             continue
-        for out in step.results():
-            if step.name not in MOVES and out.size > NUMBERS:
+        for out in step.results() if step.name not in MOVES else ():
+            numbers += out.size
+            if out.size > NUMBERS or out.dtype.startswith("complex"):
                 return False
         if step.name in ("addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "convolution", "mv", "dot"):
             left = [v.size for v in step.inputs()]
             inner = next((v.shape[-1] for v in step.inputs() if v.shape), 1)
             multiplications += max(inner * sum(o.size for o in step.results()), max(left, default=0))
-    return multiplications <= PRODUCTS and len(walk.steps) <= 400
+    return multiplications <= PRODUCTS and numbers <= PRODUCTS
 
 
 def tell_steps(teller: Teller, walk: Walk, phase: str) -> Iterator[Section]:

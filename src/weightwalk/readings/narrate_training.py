@@ -12,6 +12,7 @@ from weightwalk.readings.narrate_ops import Teller
 from weightwalk.walks.model import Value
 from weightwalk.walks.walk import Walk
 
+NUMBERS = 128  # parameters beyond which their norms are told instead
 PARTS = (".grad", ".updated")
 
 
@@ -38,7 +39,8 @@ def training(teller: Teller, walk: Walk, small: bool) -> Section | None:
     if not found:
         return None
     updated = any(new is not None for *_, new in found)
-    lines = _each_number(teller, found) if small else _each_parameter(teller, found)
+    few = small and sum(value.size for _, value, *_ in found) <= NUMBERS
+    lines = _each_number(teller, found) if few else _each_parameter(teller, found)
     untouched = [name for name, *_ in parameters(walk) if name not in {f[0] for f in found}]
     if untouched:
         lines.append(Text(f"No gradient reached {', '.join(untouched[:6])}{' ...' * (len(untouched) > 6)}.", "note"))
@@ -70,11 +72,15 @@ def _each_number(teller: Teller, found: list[tuple[str, Value, Value | None, Val
     return lines
 
 
+def _wide(value: Value) -> np.ndarray:
+    return value.numpy().astype(np.complex128 if value.dtype.startswith("complex") else np.float64)
+
+
 def _norm(value: Value | None) -> float | None:
     if value is None or not value.kept:
         return None
     with np.errstate(all="ignore"):
-        return float(np.sqrt(np.sum(value.numpy().astype(np.float64) ** 2)))
+        return float(np.sqrt(np.sum(np.abs(_wide(value)) ** 2)))
 
 
 def _each_parameter(teller: Teller, found: list[tuple[str, Value, Value | None, Value | None]]) -> list[Line]:
@@ -83,8 +89,7 @@ def _each_parameter(teller: Teller, found: list[tuple[str, Value, Value | None, 
         moved = None
         if new is not None and new.kept and value.kept:
             with np.errstate(all="ignore"):
-                difference = new.numpy().astype(np.float64) - value.numpy().astype(np.float64)
-                moved = float(np.sqrt(np.sum(difference**2)))
+                moved = float(np.sqrt(np.sum(np.abs(_wide(new) - _wide(value)) ** 2)))
         norms = [None if x is None else decimal(x, 6) for x in (_norm(value), _norm(grad), moved)]
         rows.append((name, "×".join(map(str, value.shape)) or "1", *norms))
     columns = ("parameter", "shape", "norm", "norm of gradient", "norm of nudge")
