@@ -8,7 +8,7 @@ rounding-error bound of that op in its recorded dtype::
     >>> a = np.array([[1.0, 2.0]], dtype=np.float32)
     >>> [y] = numpy_referee("aten.mm.default", [a, a.T], {}, ["float32"])
     >>> y.value, bool(y.bound < 1e-5)
-    (array([[5.]]), array(True))
+    (array([[5.]]), True)
 """
 
 from __future__ import annotations

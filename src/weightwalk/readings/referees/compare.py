@@ -15,7 +15,7 @@ class Judgement:
 
     Attributes:
         ok: Whether every number is within its bound (or, without one, has the right shape).
-        fraction: Greatest deviation over bound; 0 for exact agreement, infinite where numbers must be equal, and differ.
+        fraction: Greatest deviation over bound; 0 for exact agreement, infinite where equal numbers differ.
         place: Index of the worst number, or None.
         deviation: Greatest absolute deviation.
         exact: Whether equality was asked for and found.

@@ -6,6 +6,10 @@ write, and page in, twice its size in fresh memory, which costs more than the pr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 
 _BLOCK = 1 << 18
@@ -14,6 +18,19 @@ _BLOCK = 1 << 18
 
 _WIDTH = 384
 """Fewest columns of a block: narrower products run slower."""
+
+
+_multiply: ContextVar[Callable[..., np.ndarray]] = ContextVar("multiply", default=np.matmul)
+
+
+@contextmanager
+def multiplying_by(function: Callable[..., np.ndarray]) -> Iterator[None]:
+    """Inside, products of matrices are formed by `function(a, b, out=...)` in place of ``np.matmul``."""
+    token = _multiply.set(function)
+    try:
+        yield
+    finally:
+        _multiply.reset(token)
 
 
 def products(a: np.ndarray, b: np.ndarray, bounds: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -43,6 +60,7 @@ def _blocked(a: np.ndarray, b: np.ndarray, bounds: bool) -> tuple[np.ndarray, np
         v[...] = 0.0
         return v, np.zeros((m, n)) if bounds else None
     narrow = a.dtype.name != "float64"
+    multiply = _multiply.get()
     s = np.empty((m, n), dtype=np.float32 if narrow else np.float64) if bounds else None
     a64 = np.ascontiguousarray(a, dtype=np.float64)
     size = np.abs(a64).astype(np.float32) if narrow else np.abs(a64)
@@ -55,11 +73,11 @@ def _blocked(a: np.ndarray, b: np.ndarray, bounds: bool) -> tuple[np.ndarray, np
         hi = min(n, lo + width)
         block = _window(scratch, rows, hi - lo)
         np.copyto(block, b[:, lo:hi], casting="unsafe")
-        np.matmul(a64, block, out=v[:, lo:hi])
+        multiply(a64, block, out=v[:, lo:hi])
         if s is not None and scratch_s is not None:
             block_s = _window(scratch_s, rows, hi - lo)
             np.abs(block, out=block_s, casting="unsafe")
-            np.matmul(size, block_s, out=s[:, lo:hi])
+            multiply(size, block_s, out=s[:, lo:hi])
     if s is None:
         return v, None
     if narrow and not np.isfinite(s.sum()):

@@ -15,6 +15,10 @@ import numpy as np
 import torch
 
 from weightwalk.readings.referees.base import Expected, dtype_of, is_float, numpy_referee
+from weightwalk.readings.referees.gemm import multiplying_by
+
+_PRODUCTS = {"mm", "addmm", "linear"}
+"""Ops whose whole work is one product, which torch forms already while their bound is worked out."""
 
 _MEMORY = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"}
 
@@ -27,7 +31,10 @@ def torch_referee(
     Ops that only move or count numbers are left to NumPy, which demands equality. None if torch cannot run the op in
     float64 (a kernel of half types only, an unknown op).
     """
-    bounded = _bounded(op, args, kwargs, out_dtypes)
+    with multiplying_by(_multiply):
+        bounded = _bounded(op, args, kwargs, out_dtypes)
+    if bounded is not None and op.split(".")[1].rstrip("_") in _PRODUCTS:
+        return bounded
     if bounded is not None and not any(_is_rounded(e) for e in bounded):
         return bounded
     values = _run(op, args, kwargs)
@@ -39,6 +46,12 @@ def torch_referee(
         replace(e, value=v) if _is_rounded(e) and v.shape == e.value.shape else e
         for e, v in zip(bounded, values, strict=True)
     ]
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """``out = A B`` by torch."""
+    torch.mm(torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out))
+    return out
 
 
 def _is_rounded(expected: Expected) -> bool:
