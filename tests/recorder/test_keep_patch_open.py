@@ -253,3 +253,9 @@ def test_compare_refuses_strangers() -> None:
     a.given, a.__dict__["names"], a.__dict__["_addresses"] = {}, {}, {}
     with pytest.raises(UsageError, match="no address in common"):  # ... until they are not
         ww.compare(a, b)
+
+
+def test_keep_takes_ops_of_later_calls_of_a_module() -> None:
+    fc = nn.Linear(3, 3)
+    walk = ww.walk(nn.Sequential(fc, fc), torch.randn(2, 3), keep=["0#2/addmm"])
+    assert walk["0#2/addmm"].kept and not walk["0/addmm"].kept

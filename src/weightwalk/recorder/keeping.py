@@ -100,7 +100,7 @@ class Keeper:
     def results(self, out: Any, tape: Tape, op: str) -> Any:
         """`out` with keys for tensors, keeping those whose op address is wanted."""
         if self.op_wanted is not None:
-            path = tape.calls[tape.call].path if tape.call >= 0 else ""
+            path = tape.calls[tape.call].address if tape.call >= 0 else ""
             base = f"{path}/{short_name(op)}"
             nth = self.op_counts[base] = self.op_counts.get(base, 0) + 1
             if self.op_wanted(base if nth == 1 else f"{base}#{nth}"):

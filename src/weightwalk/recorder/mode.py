@@ -66,6 +66,11 @@ class CallEvent:
         self.kwargs: Any = {}
         self.out: Any = None
 
+    @property
+    def address(self) -> str:
+        """``"fc1"``; ``"fc1#2"`` for the second call; ``""`` for the root."""
+        return self.path if self.nth == 1 else f"{self.path}#{self.nth}"
+
 
 _local = threading.local()
 _DETACH = torch.ops.aten.detach.default

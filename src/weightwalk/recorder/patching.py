@@ -85,8 +85,7 @@ class Patches(Patcher):
         """The op's result, replaced where a patch names it; the replacing ops are recorded too."""
         if not self.ops:
             return out
-        call = tape.calls[tape.call] if tape.call >= 0 else None
-        path = "" if call is None else call.path if call.nth == 1 else f"{call.path}#{call.nth}"
+        path = tape.calls[tape.call].address if tape.call >= 0 else ""
         base = f"{path}/{short_name(op)}"
         nth = self.counts[base] = self.counts.get(base, 0) + 1
         name = base if nth == 1 else f"{base}#{nth}"
