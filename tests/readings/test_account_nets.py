@@ -79,8 +79,20 @@ def test_every_net_of_the_zoo_closes_in_float64(name: str) -> None:
         assert any(r.kind == "cut" and r.value for r in a.rows)
 
 
-@pytest.mark.parametrize("name", ["cnn_eval", "lstm_inference", "gpt2_sdpa", "llama", "llama_bfloat16", "bert", "t5", "vit",
-                                  "encoder_fast_path", "mixtral", *sorted(SINGLE)])  # fmt: skip
+KERNELS = [
+    "cnn_eval",
+    "lstm_inference",
+    "gpt2_sdpa",
+    "llama",
+    "llama_bfloat16",
+    "bert",
+    "t5",
+    "vit",
+    "encoder_fast_path",
+]
+
+
+@pytest.mark.parametrize("name", [*KERNELS, "mixtral", *sorted(SINGLE)])
 def test_in_its_own_precision_rounding_explains_the_remainder(name: str) -> None:
     walk = walk_of(name, double=False)
     for cut in ("tokens", "parameters"):
