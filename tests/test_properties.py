@@ -105,7 +105,7 @@ def test_accounts_close_in_float64(data: st.DataObject) -> None:
         account = walk.account(f"out[{index}]", cut=cut)
         assert account.relative_residual < 1e-12
         parts = [r.value for r in account.rows]
-        assert math.fsum([*parts, account.remainder, account.tail]) == float(walk[f"out[{index}]"])
+        assert math.fsum([*parts, account.remainder, *account.tail]) == float(walk[f"out[{index}]"])
 
 
 @given(value=st.sampled_from(SPECIAL), op=st.sampled_from(["exp", "log", "sqrt", "tanh", "relu", "neg", "sigmoid"]))

@@ -43,7 +43,7 @@ def test_each_step_is_verified_and_the_account_closes(case: Case) -> None:
     assert report.counts["not kept"] == (2 if case.name == NESTED else 0)
 
     account = measured.account
-    assert math.fsum([*(row.value for row in account.rows), account.remainder, account.tail]) == account.number
+    assert math.fsum([*(row.value for row in account.rows), account.remainder, *account.tail]) == account.number
     assert abs(account.remainder) <= account.bound
     if measured.account64 is not None:
         assert measured.account64.relative_residual < 1e-12
