@@ -190,7 +190,7 @@ def test_each_part_s_norm_is_right(gpt: ww.Walk) -> None:
     }
     assert len(norms) > 8
     for address, norm in norms.items():
-        value = gpt[address.removeprefix("out.")].numpy().astype(np.float64)
+        value = gpt[address.removeprefix(".")].numpy().astype(np.float64)
         row = value.reshape(-1, value.shape[-1])[-1]
         np.testing.assert_allclose(norm, np.linalg.norm(row), rtol=1e-5)
 
@@ -238,3 +238,17 @@ def test_a_large_training_step_is_told_by_norms() -> None:
     np.testing.assert_allclose(float(row["norm"]), before.norm().item(), rtol=1e-5)
     np.testing.assert_allclose(float(row["norm of nudge"]), (net[0].weight - before).norm().item(), rtol=1e-4)
     np.testing.assert_allclose(float(row["norm of gradient"]), net[0].weight.grad.norm().item(), rtol=1e-5)
+
+
+def test_a_softmax_that_weights_nothing_is_no_attention() -> None:
+    class Router(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.expert = nn.Linear(40, 3), nn.Linear(40, 40)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.gate(x).softmax(-1)[..., :1] * self.expert(x)
+
+    page = plain(narrate(walked(Router(), torch.randn(1, 4, 40))))
+    assert "per head" not in page
+    assert "softmax" in page

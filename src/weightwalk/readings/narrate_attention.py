@@ -59,13 +59,18 @@ def is_fused(step: Step) -> bool:
 
 
 def is_core(step: Step) -> bool:
-    """Whether a step is the heart of an attention: a fused kernel, or the softmax of scores per head."""
+    """Whether a step is the heart of an attention: a fused kernel, or a softmax between two matrix products.
+
+    A softmax that routes among experts, or ends a classifier, has no second product that it weights.
+    """
     if is_fused(step):
         return True
     if step.name != "softmax" or step.phase != "forward":
         return False
     out = next(step.results(), None)
-    return out is not None and len(out.shape) in (3, 4) and step.args[1] in (-1, len(out.shape) - 1)
+    if out is None or len(out.shape) not in (3, 4) or step.args[1] not in (-1, len(out.shape) - 1):
+        return False
+    return _head_size(next(step.inputs())) > 0 and _weighted(step.walk, out) is not None
 
 
 def attention(walk: Walk, step: Step) -> Attention | None:
@@ -80,7 +85,7 @@ def _written_out(walk: Walk, step: Step) -> Attention | None:
     pattern, scores = _four(out.numpy()), _four(value.numpy())
     weighted = _weighted(walk, out)
     values = _values(weighted, pattern.shape) if weighted is not None and weighted.kept else None
-    return Attention(step, scores, pattern, values, _head_size(walk, value), fused=False)
+    return Attention(step, scores, pattern, values, _head_size(value), fused=False)
 
 
 def _four(array: np.ndarray) -> np.ndarray:
@@ -114,7 +119,7 @@ def _values(value: Value, shape: tuple[int, ...]) -> np.ndarray | None:
     return v.reshape(batch, heads, keys, v.shape[-1])
 
 
-def _head_size(walk: Walk, scores: Value) -> int:
+def _head_size(scores: Value) -> int:
     """d, from the product q·k that the scores come from; 0 where there is none."""
     value = scores
     for _ in range(24):

@@ -20,7 +20,12 @@ class NetList:
 
 def net_lines(nets: NetList, width: int) -> Iterator[Text]:
     """The gallery, and what else can be walked."""
-    yield from columns(("name", "what it is", "try"), nets.rows, width, "")
+    for name, what, command in nets.rows:
+        first, *more = wrapped(what, width, " " * 10)
+        head = Text(f"{name:<10}", style="bold cyan")
+        yield head.append(first.plain[10:], style="not bold default")
+        yield from more
+        yield Text(f"{' ' * 10}{command}", style="dim")
     yield Text("")
     yield from wrapped(
         "Other people's: a directory with a transformers checkpoint, a hub name such as openai-community/gpt2, an "
