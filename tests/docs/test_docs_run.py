@@ -61,9 +61,15 @@ def test_a_page_that_is_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         ("1,234.5 1e-7", "1,234.6 2.1e-07", 1e-3, True),
         ("  = 1.5  out\n  -0.0000003  rounding", "  = 1.5  out", 1e-3, True),
         ("  = 1.5  out\n  -0.0000003  rounding", "  = 1.5  out", None, False),
+        ("head 0  0.2  0", "head 0  0.2  -0.000001", 1e-3, True),
+        ("head 0", "head 1", 1e-3, False),
+        ("38,336 parameters", "38,337 parameters", 1e-3, False),
+        ("0.weight[4, 2]", "0.weight[4, 3]", 1e-3, False),
+        ("9 steps; worst at a, 0.5 of its bound", "9 steps; worst at b, 0.1 of its bound", 1e-3, True),
+        ("9 steps; worst at a, 0.5 of its bound", "8 steps; worst at b, 0.1 of its bound", 1e-3, False),
         ("+61.47 %  ▇▇▇  in", "+61.47 %  ▇▇  in", 1e-3, True),
         ("", "said something", None, False),
-        ("worst 0.5 of its bound", "", 1e-3, False),
+        ("worst: 0.5 of its bound", "", 1e-3, False),
     ],
 )
 def test_what_counts_as_the_same_output(shown: str, actual: str, near: float | None, right: bool) -> None:

@@ -32,6 +32,15 @@ def load_net(spec: str, *, fresh: bool = False, seed: int | None = None, progres
 
     Raises:
         UsageError: Nothing by that name, or nothing that can be loaded without running foreign code.
+
+    Example:
+        >>> import torch, weightwalk as ww
+        >>> net = ww.load_net("gpt")
+        >>> given = net.inputs("The cat")
+        >>> with torch.no_grad():
+        ...     walk = ww.walk(net.module, *given.args, axis_labels=given.labels, **given.kwargs)
+        >>> walk["logits"].shape
+        (1, 2, 338)
     """
     if spec in NAMES:
         return gallery_net(GALLERY[NAMES[spec]], fresh=fresh, seed=seed, progress=progress)

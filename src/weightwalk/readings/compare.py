@@ -75,12 +75,26 @@ class Comparison:
 def compare(a: Walk, b: Walk) -> Comparison:
     """Hold two walks side by side, value by value, by address.
 
+    Two values are equal if every element is, bit for bit up to the sign of zero, and NaN equals NaN. Where they differ,
+    ``greatest = max |a - b|`` and ``relative = ||a - b|| / ||a||`` (Euclidean norms over all elements).
+
     Args:
         a: The first walk, the point of reference.
-        b: The second.
+        b: The second: another input, a patched run, another machine or dtype.
+
+    Returns:
+        Where they first part, what differs of that which came from outside, and what it does to the outputs.
 
     Raises:
         UsageError: The walks have no address in common.
+
+    Example:
+        >>> import torch, weightwalk as ww
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+        >>> x = torch.ones(1, 2)
+        >>> found = ww.compare(ww.walk(net, x), ww.walk(net, x, patch={"0": -1.0}))
+        >>> found.same, found.first.address
+        (False, '0')
     """
     names_a, names_b = _pairable(a), _pairable(b)
     common = [name for name in names_a if name in names_b]

@@ -27,6 +27,12 @@ def zoom(step: Step) -> Walk:
     Raises:
         UsageError: The op is a single operation already.
         RecordError: The decomposition does not land on the recorded output.
+
+    Example:
+        >>> import torch, weightwalk as ww
+        >>> step = ww.walk(torch.nn.Softmax(-1), torch.tensor([1.0, 2.0, 3.0])).steps[0]
+        >>> step.name, [inner.name for inner in zoom(step)]
+        ('softmax', ['amax', 'sub', 'exp', 'sum', 'div'])
     """
     import torch
 

@@ -46,7 +46,20 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A weighted sum of elements of values: what an address with an index, a sum or a difference names."""
+    """A weighted sum of elements of values: what an address with an index, a sum or a difference names.
+
+    ``float(selection)`` is the number, if it is one; ``numpy(selection)`` the elements.
+
+    Attributes:
+        address: As it was asked for.
+        terms: What is added up.
+
+    Example:
+        >>> import torch, weightwalk as ww
+        >>> walk = ww.walk(torch.nn.ReLU(), torch.tensor([-1.0, 2.0, 3.0]))
+        >>> float(walk["out[2] - 0.5 * out[1]"])
+        2.0
+    """
 
     address: str
     terms: tuple[Term, ...]

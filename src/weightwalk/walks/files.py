@@ -67,6 +67,9 @@ def _buffers(walk: Walk) -> dict[int, dict[str, Any]]:
 def save(walk: Walk, path: str | Path, *, weights: str = "included") -> Path:
     """Write `walk` to one file, whole or not at all.
 
+    The file is a safetensors file with the index of the walk in its header and a SHA-256 for every buffer, so that one
+    digest, that of the index, stands for the whole. The format is specified in ``docs/reference/file-format.md``.
+
     Args:
         walk: The walk.
         path: Where to; the usual ending is ``.walk``.
@@ -77,7 +80,16 @@ def save(walk: Walk, path: str | Path, *, weights: str = "included") -> Path:
         The path.
 
     Raises:
-        UsageError: The file cannot be written; nothing is left behind.
+        UsageError: The file cannot be written, or its numbers were changed since they were recorded; nothing is left
+            behind.
+
+    Example:
+        >>> import tempfile, torch, weightwalk as ww
+        >>> w = ww.walk(torch.nn.Linear(2, 1), torch.ones(1, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = ww.load(w.save(f"{folder}/one.walk"))
+        ...     bool(again["out"].numpy() == w["out"].numpy())
+        True
     """
     if weights not in ("included", "external"):
         raise UsageError(f"weights={weights!r} is not known; use 'included' or 'external'.")
@@ -218,7 +230,7 @@ class FileStore:
 
     def supply(self, weights: Mapping[str, np.ndarray]) -> None:
         """Fill buffers that were left out from `weights` (name to flat bytes), found by SHA-256."""
-        wanted: dict[str, list[int]] = {}  # several parameters may hold the same numbers: norms that start as ones, biases
+        wanted: dict[str, list[int]] = {}  # several parameters may hold the same numbers, as norms that start at 1
         for i, b in self.table.items():
             if not b["stored"]:
                 wanted.setdefault(b["sha256"], []).append(i)
@@ -257,7 +269,10 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def load(path: str | Path, *, weights: Any = None) -> Walk:
-    """Read a ``.walk`` file. Numbers are mapped lazily and held to their digests when first read.
+    """Read a ``.walk`` file. Needs no torch; runs no code; unpickles nothing.
+
+    The index is read and held to its digest at once; numbers are mapped into memory, and held to theirs, when they are
+    first asked for. See `save` for an example.
 
     Args:
         path: The file.
@@ -266,7 +281,7 @@ def load(path: str | Path, *, weights: Any = None) -> Walk:
 
     Raises:
         UsageError: There is no such file.
-        RecordError: It is damaged, truncated, foreign, or of a newer version.
+        RecordError: It is damaged, truncated, foreign, or of a newer version; or `weights` are not those of the run.
     """
     path = Path(path)
     header, start = _header(path)

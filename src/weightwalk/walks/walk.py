@@ -188,31 +188,49 @@ class Walk:
     # Verbs: each is a door into a room above, opened only when used -----------------------------------------------
 
     def save(self, path: str | Path, *, weights: str = "included") -> Path:
-        """Write the walk to one ``.walk`` file; see :func:`weightwalk.walks.files.save`."""
+        """Write the walk to one ``.walk`` file; `weights` is ``"included"`` or ``"external"``.
+
+        See :func:`weightwalk.walks.files.save`.
+        """
         from weightwalk.walks.files import save
 
         return save(self, path, weights=weights)
 
     def verify(self, referee: str = "auto", **options: Any) -> Report:
-        """Compute every step again and hold it to its bound; see :func:`weightwalk.readings.verify.verify`."""
+        """Compute every step again in float64 and hold it to its rounding-error bound.
+
+        `referee` is ``"auto"``, ``"numpy"`` or ``"torch"``; further options are ``drift=`` and ``progress=``. See
+        :func:`weightwalk.readings.verify.verify`.
+        """
         from weightwalk.readings.verify import verify
 
         return verify(self, referee=referee, **options)
 
     def account(self, address: str, cut: Any = "modules", **options: Any) -> Account:
-        """One number as an exact sum of contributions; see :func:`weightwalk.readings.account.account`."""
+        """One number as an exact sum of contributions at a cut.
+
+        `cut` is ``"inputs"``, ``"tokens"``, ``"modules"``, ``"heads"``, ``"neurons"``, ``"heads+neurons"``,
+        ``"parameters"``, or addresses and globs; further options are ``split=``, ``precision=`` and ``progress=``.
+        Needs the ``[torch]`` extra. See :func:`weightwalk.readings.account.account`.
+        """
         from weightwalk.readings.account import account
 
         return account(self, address, cut=cut, **options)
 
     def narrate(self, **options: Any) -> Story:
-        """The walk told in words and numbers; see :func:`weightwalk.readings.narrate.narrate`."""
+        """The walk told in words and numbers; options are ``depth=``, ``focus=``, ``top=`` and ``digits=``.
+
+        See :func:`weightwalk.readings.narrate.narrate`.
+        """
         from weightwalk.readings.narrate import narrate
 
         return narrate(self, **options)
 
     def compare(self, other: Walk, **options: Any) -> Comparison:
-        """Where two walks of one model first part; see :func:`weightwalk.readings.compare.compare`."""
+        """Where this walk and another of the same model first part, and by how much.
+
+        See :func:`weightwalk.readings.compare.compare`.
+        """
         from weightwalk.readings.compare import compare
 
         return compare(self, other, **options)
