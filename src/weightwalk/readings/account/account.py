@@ -170,7 +170,7 @@ def _finish(address: str, number: float, cut: Cut, split: Split, plan: Plan, swe
         tail=tail,
         split=_say(split),
         precision=str(sweep.dtype).removeprefix("torch."),
-        frozen=tuple(Frozen(t, n) for t, n in sorted(sweep.frozen.items(), key=lambda x: -x[1])),
+        frozen=tuple(Frozen(t, n) for t, n in sorted(sweep.frozen.items(), key=lambda x: (-x[1], x[0]))),
         residuals=tuple(sweep.residuals),
         unchecked=sweep.unchecked,
         cotangents=cotangents,
