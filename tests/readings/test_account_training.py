@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from zoo import ZOO, tensors
+from zoo.entry import Float64, widen
 
 import weightwalk as ww
 from weightwalk.readings.account import Account
@@ -143,27 +144,18 @@ def test_lists_and_fused_kernels_tell_the_same_story_as_plain_steps(pair: tuple[
 
 NETS = [
     "mlp_gelu", "swiglu", "norms", "cnn_eval", "resnet", "lstm", "gru", "attention_fused", "multihead_attention",
-    "encoder_train", "mixture_of_experts", "gpt2", "gpt2_sdpa", "gpt_neox", "opt", "bert", "bert_sdpa", "distilbert", "vit",
+    "encoder_train", "mixture_of_experts", "gpt2", "gpt2_sdpa", "llama", "llama_sdpa", "gemma2", "gpt_neox", "opt",
+    "mamba", "bert", "bert_sdpa", "deberta", "t5", "vit",
 ]  # fmt: skip
-
-
-def wide(tree: Any) -> Any:
-    if isinstance(tree, torch.Tensor):
-        return tree.double() if tree.is_floating_point() else tree
-    if isinstance(tree, dict):
-        return {k: wide(v) for k, v in tree.items()}
-    return type(tree)(wide(v) for v in tree) if isinstance(tree, (list, tuple)) else tree
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_gradients_and_updates_of_real_nets_close(name: str) -> None:
-    case = ZOO[name]
-    net = case.build()
-    model = net.model.double()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    net = widen(ZOO[name].build())
+    optimizer = torch.optim.AdamW(net.model.parameters(), lr=0.01)
     torch.manual_seed(1)
-    with ww.recording(model) as w:
-        out = next(t for t in tensors(model(*wide(net.args), **wide(net.kwargs))) if t.requires_grad)
+    with Float64(), ww.recording(net.model) as w:
+        out = next(t for t in tensors(net()) if t.requires_grad)
         rows = out.reshape(-1, out.shape[-1])
         F.cross_entropy(rows, torch.zeros(len(rows), dtype=torch.long)).backward()
         optimizer.step()
