@@ -48,13 +48,10 @@ def forged(
     store: Copied | None = None,
 ) -> Walk:
     """A walk like `walk`, with its steps and values as the forger wants them."""
-    new = Walk(
-        steps=(), values=(), calls=walk.calls, given=walk.given, labels=walk.labels, meta=walk.meta,
+    return Walk(
+        steps=steps(list(walk.steps)), values=values(list(walk.values)), calls=walk.calls, given=walk.given, labels=walk.labels, meta=walk.meta,
         completeness=walk.completeness, store=store or Copied(walk),
     )  # fmt: skip
-    new.steps = [replace(s, walk=new) for s in steps(list(walk.steps))]
-    new.values = [replace(v, walk=new) for v in values(list(walk.values))]
-    return new
 
 
 def without(walk: Walk, index: int) -> Walk:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import weightwalk as ww
-from weightwalk.errors import OverwrittenError, UsageError
+from weightwalk.errors import NotKeptError, OverwrittenError, UsageError
 
 
 class Small(nn.Module):
@@ -234,6 +238,54 @@ def test_one_recording_per_thread() -> None:
             pass
 
 
+def test_a_walk_that_nobody_uses_is_freed_at_once() -> None:
+    walk = ww.walk(Small(), torch.randn(5, 3))
+    assert walk["fc1"].step.address == "fc1/addmm" and len(walk.names) > 5
+    held = weakref.ref(walk.store)
+    gc.disable()
+    try:
+        value = walk["fc1"]
+        del walk
+        assert value.address == "fc1" and value.numpy().shape == (5, 4)  # a value keeps its walk
+        del value
+        assert held() is None
+    finally:
+        gc.enable()
+
+
 def test_walk_refuses_what_cannot_be_called() -> None:
     with pytest.raises(UsageError, match="was given Tensor, which cannot be called; expected a module or a function"):
         ww.walk(torch.zeros(3))
+
+
+@pytest.mark.parametrize("whose", ["a result", "a parameter"])
+def test_a_tensor_pointed_elsewhere_is_said_to_be_lost(whose: str) -> None:
+    """``tensor.data = other`` passes by every dispatcher: nothing may be shown that no op computed."""
+    net = nn.Linear(3, 3)
+
+    class Swaps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.net(x)
+            z = y * 2
+            (y if whose == "a result" else self.net.weight).data = torch.ones(3, 3)
+            return z
+
+    walk = ww.walk(Swaps(), torch.randn(3, 3))
+    assert walk.completeness.unexplained == 1
+    with pytest.raises(NotKeptError):
+        walk["net" if whose == "a result" else "net.weight"].numpy()
+    assert walk.verify().ok
+
+
+def test_tensors_without_numbers_are_steps_all_the_same() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates its quantised tensors
+        walk = ww.walk(lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8).dequantize() + 1, torch.ones(3))
+    assert [s.name for s in walk] == ["quantize_per_tensor", "dequantize", "add"]
+    assert not walk["/quantize_per_tensor"].kept and walk["out"].kept
+    meta = ww.walk(lambda x: x * 2, torch.ones(3, device="meta"))
+    assert not meta["out"].kept and meta.verify().ok

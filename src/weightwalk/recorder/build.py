@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from weightwalk.recorder.frames import source_line
-from weightwalk.recorder.keys import Key, key_of
+from weightwalk.recorder.keys import Key, key_of, lost_key, place_of
 from weightwalk.recorder.memory import Held, MemoryStore, Undo, counter_of, dtype_name
 from weightwalk.recorder.mode import BACKWARD_PHASE, Event, Tape
 from weightwalk.recorder.naming import mark_loss, name_updates
@@ -35,15 +35,22 @@ class Builder:
     """Turns the events of a tape into the parts of a walk."""
 
     def __init__(
-        self, tape: Tape, names: Mapping[Key, tuple[str, str]], start_counters: Mapping[int, int | None]
+        self,
+        tape: Tape,
+        names: Mapping[Key, tuple[str, str]],
+        start_counters: Mapping[int, int | None],
+        moved: set[int],
     ) -> None:
         self.tape = tape
         self.names = names  # identity -> (kind, address) of what came from outside
         self.start_counters = start_counters
+        self.moved = moved | {id(e.out) for e in tape.events if e.place and place_of(e.out) not in (0, e.place)}
         self.store = MemoryStore()
+        self.steps: list[Step] = []
+        self.values: list[Value] = []
         self.walk = Walk(
-            steps=[],
-            values=[],
+            steps=self.steps,
+            values=self.values,
             calls=[],
             given={},
             labels={},
@@ -51,8 +58,6 @@ class Builder:
             completeness=Completeness(0, 0, 0, 0),
             store=self.store,
         )
-        self.steps: list[Step] = self.walk.steps  # type: ignore[assignment]
-        self.values: list[Value] = self.walk.values  # type: ignore[assignment]
         self.current: dict[int, _Buffer] = {}
         self.numbers: dict[int, int] = {}  # storage address -> number in the store
         self.ids: dict[tuple[int, Window], int] = {}
@@ -75,6 +80,9 @@ class Builder:
         key = self.keys.get(id(tensor))  # the tape keeps every tensor alive, so ids are unique
         if key is None:
             key = key_of(tensor)
+            if id(tensor) in self.moved:  # its old numbers are gone, its new ones are not what the ops read
+                key = lost_key(tensor)
+                self.unexplained += 1
             if key.storage < 0 and (tensor.is_neg() or tensor.is_conj()):
                 key = self._resolved(tensor)
             self.keys[id(tensor)] = key
@@ -95,8 +103,8 @@ class Builder:
         number = self.numbers.get(key.storage)
         if number is None:
             keeper = self.tape.keeper
-            if key.storage < 0:
-                holder = None  # sparse and nested tensors: the step is recorded, the numbers are not
+            if key.storage < 0 or (isinstance(tensor, torch.Tensor) and (tensor.is_meta or tensor.is_quantized)):
+                holder = None  # sparse, nested, quantised: the step is recorded, the numbers are not
             elif isinstance(tensor, Key):
                 holder = keeper.strong.get(key.storage) if keeper else None
                 holder = None if holder is None else holder.detach()
@@ -118,7 +126,7 @@ class Builder:
         dtype, shape, strides, offset = window
         vid = len(self.values)
         self.values.append(
-            make_value(vid, dtype_name(dtype), shape, strides, offset, buffer.index, producer, kind, self.walk)
+            make_value(vid, dtype_name(dtype), shape, strides, offset, buffer.index, producer, kind, None)
         )
         self.ids[buffer.index, window] = vid
         if buffer.first is None:
@@ -189,9 +197,9 @@ class Builder:
         vid = self._new_value(buffer, window, index, "op")
         last = self.steps[-1] if self.steps else None
         self.steps.append(
-            Step(
+            make_step(
                 index, op, args, {}, (Ref(vid),), (), last.module if last else "", last.call if last else -1,
-                last.phase if last else "forward", last.source if last else "", None, (), self.walk,
+                last.phase if last else "forward", last.source if last else "", None, (), None,
             )
         )  # fmt: skip
         return vid
@@ -248,7 +256,7 @@ class Builder:
         self.steps.append(
             make_step(
                 index, event.op, args, kwargs, tuple(outputs), tuple(written), module, call_index,
-                PHASES[event.phase], source, forward, python, self.walk,
+                PHASES[event.phase], source, forward, python, None,
             )
         )  # fmt: skip
         if event.op == "aten._local_scalar_dense.default":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,6 +17,14 @@ class Key(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int
+
+
+def place_of(tensor: Any) -> int:
+    """Where in memory the numbers of `tensor` begin; 0 for what has no memory of its own, or is no tensor."""
+    try:
+        return tensor.data_ptr()
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return 0
 
 
 def key_of(tensor: torch.Tensor) -> Key:
@@ -36,3 +44,8 @@ def key_of(tensor: torch.Tensor) -> Key:
         except RuntimeError:  # a nested tensor has no rectangular shape
             shape = ()
         return Key(-id(tensor), tensor.dtype, shape, (), 0)
+
+
+def lost_key(tensor: torch.Tensor) -> Key:
+    """The identity of a tensor object whose memory cannot be told: that of the Python object."""
+    return key_of(tensor)._replace(storage=-id(tensor))

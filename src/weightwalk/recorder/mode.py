@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from weightwalk.recorder.frames import BACKWARD, LOSS, origin
-from weightwalk.recorder.keys import Key, key_of
+from weightwalk.recorder.keys import Key, key_of, place_of
 from weightwalk.recorder.ops import OpInfo, op_info
 from weightwalk.recorder.trees import aliases, as_it_is, exchange, leaves
 
@@ -34,7 +34,11 @@ class Write(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One op as it ran. Tensors stand as themselves, or as their ``Key`` where they were not to be kept."""
+    """One op as it ran. Tensors stand as themselves, or as their ``Key`` where they were not to be kept.
+
+    `place` is where in memory the numbers of a single result lay: should the object be pointed elsewhere later
+    (``tensor.data = other``, which no dispatcher sees), `build` notices.
+    """
 
     op: str
     args: Any
@@ -48,6 +52,7 @@ class Event(NamedTuple):
     node: Any
     writes: tuple[Write, ...]
     info: OpInfo
+    place: int
 
 
 class CallEvent:
@@ -149,9 +154,11 @@ class Tape(TorchDispatchMode):
             if info.turns:
                 self.keeper.forget(args[0])
             kept_out = self.keeper.results(out, self, info.name)
+            place = 0
         else:
             kept_args, kept_kwargs = before, kwargs
             kept_out = out = func(*args, **kwargs)
+            place = place_of(out)
             if info.blank:
                 self.blank.add(out.untyped_storage()._cdata)
             if phase == BACKWARD_PHASE:  # autograd copies a gradient that somebody else holds
@@ -161,7 +168,7 @@ class Tape(TorchDispatchMode):
                 Event,
                 (
                     info.name, kept_args, kept_kwargs, kept_out, self.call, phase, code, lasti, sequence, node, writes,
-                    info,
+                    info, place,
                 ),
             )
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from weightwalk.walks.model import Call, Step, Value
+from weightwalk.walks.model import Argument, Call, Ref, Step, Value, leaves
 
 
 def mark_loss(steps: list[Step], calls: Sequence[Call]) -> None:
@@ -33,13 +33,18 @@ def name_updates(steps: list[Step], values: Sequence[Value], given: Mapping[str,
     for s in reversed(steps):
         if s.phase != "update":
             continue
-        ids = [r.id for r in s.results()]
+        ids = _ids(s.outputs)
         name = next((owner[i] for i in (*(old for old, _ in s.written), *ids) if i in owner), None)
         if name is None:
             continue
         steps[s.index] = replace(s, module=name)
-        for value in s.inputs():
-            if value.producer is None or steps[value.producer].phase == "update":
-                owner.setdefault(value.id, name)
+        for i in _ids((*s.args, *s.kwargs.values())):
+            maker = values[i].producer
+            if maker is None or steps[maker].phase == "update":
+                owner.setdefault(i, name)
         for i in ids:
             owner.setdefault(i, name)
+
+
+def _ids(tree: Argument) -> list[int]:
+    return [leaf.value for leaf in leaves(tree) if isinstance(leaf, Ref)]

@@ -18,7 +18,7 @@ from weightwalk.errors import UsageError
 from weightwalk.recorder import mode
 from weightwalk.recorder.build import Builder
 from weightwalk.recorder.keeping import keeper_for
-from weightwalk.recorder.keys import Key, key_of
+from weightwalk.recorder.keys import Key, key_of, lost_key, place_of
 from weightwalk.recorder.memory import counter_of
 from weightwalk.recorder.mode import FORWARD_PHASE, UPDATE_PHASE, Tape
 from weightwalk.recorder.patching import patcher_for
@@ -106,6 +106,7 @@ class Recording:
         for root in roots:
             self.tape.add_root(root)
         self._counters = {key_of(t).storage: counter_of(t) for _, t in self._outside()}
+        self._places = [(t, place_of(t)) for _, t in self._outside()]
 
     def _outside(self) -> Iterator[tuple[str, torch.Tensor]]:
         for prefix, root in self.tape.roots:
@@ -133,8 +134,9 @@ class Recording:
         """Build the walk from the tape of a computation that returned `result`."""
         names: dict[Key, tuple[str, str]] = {}
         aliases: list[tuple[str, Key]] = []
+        moved = {id(t) for t, place in self._places if place and place_of(t) not in (0, place)}
         for name, t in self._outside():
-            key = key_of(t)
+            key = key_of(t) if id(t) not in moved else lost_key(t)
             kind = "parameter" if isinstance(t, torch.nn.Parameter) else "buffer"
             if key in names:
                 aliases.append((name, key))
@@ -143,7 +145,7 @@ class Recording:
             key = key_of(t)
             names.setdefault(key, ("input", "in" if i == 0 else f"in.{name}"))
             aliases.append((f"in.{name}", key))
-        builder = Builder(self.tape, names, self._counters)
+        builder = Builder(self.tape, names, self._counters, moved)
         with _no_collection():
             walk = builder.run(result)
         given: dict[str, int] = walk.given  # type: ignore[assignment]

@@ -109,7 +109,7 @@ def decode(text: str, store: Store) -> tuple[Walk, dict[int, dict[str, Any]]]:
         store=store,
     )
     for i, (dtype, shape, strides, offset, buffer, producer, kind) in enumerate(index["values"]):
-        values.append(make_value(i, dtype, tuple(shape), tuple(strides), offset, buffer, producer, kind, walk))
+        values.append(make_value(i, dtype, tuple(shape), tuple(strides), offset, buffer, producer, kind, None))
     for i, row in enumerate(index["steps"]):
         op, args, kwargs, outputs, written, module, call, phase, source, forward, python = row
         steps.append(
@@ -126,7 +126,7 @@ def decode(text: str, store: Store) -> tuple[Walk, dict[int, dict[str, Any]]]:
                 source,
                 forward,
                 tuple(python),
-                walk,
+                None,
             )
         )
     _check(walk)

@@ -250,6 +250,21 @@ make_value: Callable[..., Value] = _maker(Value)
 make_step: Callable[..., Step] = _maker(Step)
 
 
+def bound_value(value: Value, walk: Walk) -> Value:
+    """`value` as one of `walk`."""
+    v = value
+    return make_value(v.id, v.dtype, v.shape, v.strides, v.offset, v.buffer, v.producer, v.kind, walk)
+
+
+def bound_step(step: Step, walk: Walk) -> Step:
+    """`step` as one of `walk`."""
+    s = step
+    return make_step(
+        s.index, s.op, s.args, s.kwargs, s.outputs, s.written, s.module, s.call, s.phase, s.source, s.forward, s.python,
+        walk,
+    )  # fmt: skip
+
+
 def leaves(tree: Argument) -> Iterator[Argument]:
     """The leaves of nested lists and tuples, in order."""
     if isinstance(tree, (list, tuple)):

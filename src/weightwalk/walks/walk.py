@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightwalk.walks.model import Call, Completeness, Step, Store, Value, short_name
+from weightwalk.walks.model import Call, Completeness, Step, Store, Value, bound_step, bound_value, short_name
 
 if TYPE_CHECKING:
     from weightwalk.readings.account import Account
@@ -19,12 +19,35 @@ if TYPE_CHECKING:
 Labels = Mapping[str, Any]
 
 
+class Bound(Sequence[Any]):
+    """The steps or values of a walk, each handed out with the walk that it belongs to.
+
+    The walk itself keeps them without: if walk and steps referred to each other, the memory of a walk that nobody uses
+    any more would wait for the cycle collector, gigabytes of it.
+    """
+
+    __slots__ = ("_bind", "_items", "_walk")
+
+    def __init__(self, items: Sequence[Any], walk: Walk, bind: Callable[[Any, Walk], Any]) -> None:
+        self._items, self._walk, self._bind = items, walk, bind
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._bind(item, self._walk) for item in self._items[index]]
+        return self._bind(self._items[index], self._walk)
+
+    def __iter__(self) -> Iterator[Any]:
+        walk, bind = self._walk, self._bind
+        return (bind(item, walk) for item in self._items)
+
+
 class Walk:
     """The record of one computation.
 
     Attributes:
-        steps: The operations, in the order in which they ran.
-        values: Every tensor at every moment; a value's ``id`` is its place here.
         calls: The module calls, in order of entry.
         given: Names of what came from outside or outlives the run: ``"in"``, ``"in.input_ids"``, ``"fc1.weight"``,
             ``"fc1.weight.grad"``, ``"fc1.weight.updated"``; name to value id. Tied weights have one id, several names.
@@ -46,14 +69,23 @@ class Walk:
         completeness: Completeness,
         store: Store,
     ) -> None:
-        self.steps = steps
-        self.values = values
+        self._steps, self._values = steps, values
         self.calls = calls
         self.given = given
         self.labels = labels
         self.meta = meta
         self.completeness = completeness
         self.store = store
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The operations, in the order in which they ran."""
+        return Bound(self._steps, self, bound_step)
+
+    @property
+    def values(self) -> Sequence[Value]:
+        """Every tensor at every moment; a value's ``id`` is its place here."""
+        return Bound(self._values, self, bound_value)
 
     # Names ---------------------------------------------------------------------------------------------------------
 
