@@ -58,6 +58,13 @@ class Commands(click.Group):
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without a command, the help is the answer, and the code that of misuse (click's own changed in 8.2)."""
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click itself would leave with 1 where the reader of a pipe left."""
         try:
@@ -82,9 +89,6 @@ def _guarded(run: Any) -> int:
         code = run()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show(sys.stdout)
-        return 2
     except click.ClickException as error:
         error.show()
         return error.exit_code
