@@ -180,3 +180,16 @@ def test_an_attention_score_and_a_probability_are_numbers_like_any_other() -> No
             assert not a.opaque
     loss = ww.walk(lambda x: torch.nn.functional.cross_entropy(x @ x.T, torch.arange(3)), torch.randn(3, 4).double())
     check(loss.account(loss.steps[-1].address, cut="inputs"))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2_sdpa", "bert", "bloom", "cnn_eval", "swiglu", "attention_by_hand"])
+def test_the_address_of_a_row_names_the_numbers_that_made_it(name: str) -> None:
+    """Each row of a cut is its cotangent times the numbers at its address."""
+    walk = walk_of(name)
+    for cut in ("inputs", "tokens", "modules", "heads+neurons"):
+        a = walk.account(largest(walk), cut=cut)
+        for row in (r for r in a.rows if r.kind == "cut"):
+            (term,) = walk.select(row.address).terms
+            base = next(k for k in a.cotangents if row.address == k or row.address.startswith(f"{k}["))
+            product = a.cotangents[base] * walk.select(base).numpy()
+            assert row.value == pytest.approx(product[term.index].sum(), rel=1e-9, abs=1e-15), row.address

@@ -74,18 +74,21 @@ def elements(value: Value) -> Site:
     return Site(value, rows)
 
 
-def along(value: Value, axis: int, label: Callable[[int], str], reshape: tuple[int, ...] | None = None) -> Site:
-    """One row per index along one axis, summed over the others."""
+def along(value: Value, axis: int, label: Callable[[int], str], groups: int | None = None) -> Site:
+    """One row per index along one axis, summed over the others.
+
+    With `groups`, index i stands for every place ``i, i + groups, i + 2 groups ...`` (heads in a folded batch).
+    """
+    at = axis % len(value.shape)
+    after = ", :" * (len(value.shape) - at - 1)
 
     def rows(product: Tensor) -> Terms:
-        shaped = product if reshape is None else product.reshape(reshape)
-        at = axis % shaped.dim()
-        sums = shaped.transpose(0, at).reshape(shaped.shape[at], -1).sum(1, dtype=torch.float64)
-        colons = "" if reshape is not None else ":, " * at
-        return [
-            (f"{name_of(value)}[{colons}{i}]" if reshape is None else f"{name_of(value)} head {i}", label(i), amount)
-            for i, amount in enumerate(sums.tolist())
-        ]
+        sums = product.transpose(0, at).reshape(product.shape[at], -1).sum(1, dtype=torch.float64)
+        step = ""
+        if groups is not None and groups != len(sums):
+            sums, step = sums.reshape(-1, groups).sum(0), f"::{groups}"
+        name = name_of(value)
+        return [(f"{name}[{':, ' * at}{i}{step}{after}]", label(i), amount) for i, amount in enumerate(sums.tolist())]
 
     return Site(value, rows)
 
@@ -97,13 +100,14 @@ def positions(value: Value, ids: Value | None) -> Site:
         name = name_of(value)
         lead = product.shape[:-1] if product.dim() > 1 else product.shape
         sums = product.reshape(*lead, -1).sum(-1, dtype=torch.float64)
+        after = ", :" * (len(product.shape) - len(lead))
         out = []
         index = torch.cartesian_prod(*(torch.arange(n) for n in lead)).reshape(-1, len(lead))
         alive = product.reshape(lead[0], -1).ne(0).any(1).tolist() if len(lead) > 1 else []
         for at, amount in zip(index.tolist(), sums.reshape(-1).tolist(), strict=True):
             if len(lead) > 1 and lead[0] > 1 and not alive[at[0]]:
                 continue
-            out.append((f"{name}[{', '.join(map(str, at))}]", token(value, ids, at), amount))
+            out.append((f"{name}[{', '.join(map(str, at))}{after}]", token(value, ids, at), amount))
         return out
 
     return Site(value, rows)
@@ -157,6 +161,19 @@ def name_of(value: Value) -> str:
     return next((name for name, vid in value.walk.names.items() if vid == value.id), address)
 
 
+def author_of(value: Value) -> str:
+    """The address of a value as what the outermost module that computed it returned (not one that passed it on)."""
+    walk = value.walk
+    for call in walk.calls:
+        made = value.producer is not None and call.first <= value.producer < call.last
+        for key, vid in call.outputs.items() if made and call.path else ():
+            names = (call.address, f"{call.address}.out.{key}")
+            found = next((n for n in names if vid == value.id and walk.names.get(n) == vid), None)
+            if found is not None:
+                return found
+    return name_of(value)
+
+
 def lookups(graph: Graph) -> list[tuple[Value, Value]]:
     """(looked-up rows, token ids) of each embedding whose ids are an input, seen through moves only."""
     inputs = {v.id for v in outside(graph) if not is_float(v)}
@@ -200,15 +217,15 @@ def _writes(graph: Graph, plan: Plan, heads: bool, neurons: bool) -> None:
         return
     for write in stream.writes:
         inside = stream.inside(write) if heads or neurons else None
-        name = graph.value(write).address
+        name = author_of(graph.value(write))
         if isinstance(inside, Heads) and heads:
-            plan.add(along(graph.value(inside.vid), inside.axis, _label(name, "head"), inside.reshape))
+            plan.add(along(graph.value(inside.vid), inside.axis, _label(name, "head"), inside.heads))
         elif isinstance(inside, Neurons) and neurons:
             plan.add(along(graph.value(inside.vid), inside.axis, _label(name, "neuron")))
         else:
-            plan.add(whole(graph.value(write)))
+            plan.add(whole(graph.value(write), name))
     for vid in stream.bases:
-        plan.add(whole(graph.value(vid)))
+        plan.add(whole(graph.value(vid), author_of(graph.value(vid))))
 
 
 def _label(name: str, what: str) -> Callable[[int], str]:

@@ -44,6 +44,9 @@ POINTWISE = _words(
 """Nonlinear functions of one number."""
 
 SCALINGS = frozenset(["mul", "div", "neg", "mul_scalar", "to_copy"])
+FAR = 5000
+"""How many steps back a search looks for an ancestor: a block of a net is smaller."""
+
 GATES = frozenset(["sigmoid", "hardsigmoid", "softmax", "safe_softmax"])
 STATISTICS = frozenset(["rsqrt", "reciprocal"])
 MATRIX = _words(
@@ -100,6 +103,7 @@ class Graph:
         self.floats: list[bool] = [is_number(v) for v in walk.values]
         self.bases: list[str] = [base(s.op) for s in walk.steps]
         self._users: dict[int, list[int]] | None = None
+        self._reach: dict[int, bytearray] = {}
         self._shown: dict[int, list[int]] = {}
 
     # Steps ---------------------------------------------------------------------------------------------------------
@@ -213,13 +217,16 @@ class Graph:
 
     def depends(self, vid: int, on: int) -> bool:
         """Whether value `vid` was computed from value `on`."""
+        values = self.walk.values
+        floor = values[on].producer
+        if floor is None:
+            if on not in self._reach:
+                self._reach[on] = self.reached([on])
+            return bool(self._reach[on][vid])
+        seen, todo = {vid}, [vid]
         if vid == on:
             return True
-        values = self.walk.values
-        start = values[on].producer
-        floor = -1 if start is None else start
-        seen, todo = {vid}, [vid]
-        while todo:
+        while todo and len(seen) < FAR:
             producer = values[todo.pop()].producer
             if producer is None or producer < floor:
                 continue
@@ -238,7 +245,7 @@ class Graph:
         floor = -1 if start is None else start
         above: list[int] = []  # steps above `on`, from which `vid` is made
         seen, todo = set(), [vid]
-        while todo:
+        while todo and len(seen) < FAR:
             producer = values[todo.pop()].producer
             if producer is None or producer <= floor or producer in seen:
                 continue

@@ -15,13 +15,12 @@ from weightwalk.walks.model import Ref, Step
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Where the heads of one attention lie: value `vid` has one head per index of `axis` (after `reshape`)."""
+    """Where the heads of one attention lie: along `axis` of value `vid`, every `heads` places (a folded batch)."""
 
     write: int
     vid: int
     heads: int
     axis: int
-    reshape: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ class Stream:
             if len(shape) == 4 and shape[-1] == size:
                 for axis in (1, 2):
                     if shape[axis] == heads:
-                        return Heads(write, vid, heads, axis, None)
+                        return Heads(write, vid, heads, axis)
         if len(source.shape) == 3 and source.shape[0] % heads == 0:
-            return Heads(write, chain[-1], heads, 1, (-1, heads, *source.shape[1:]))
+            return Heads(write, chain[-1], heads, 0)
         return None
