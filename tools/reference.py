@@ -226,22 +226,31 @@ def readme() -> str:
 
 
 def measured(page: str) -> str:
-    """The conditions of the run, and its tables of recording, without the columns that only the page needs."""
-    conditions = re.search(r"^- (.*\n- .*\n- .*)$", page, re.M)
-    sections = re.split(r"^## ", page, flags=re.M)[1:]
-    out = []
-    for section in sections:
+    """One table of docs/benchmarks.md's tables of recording: a row per contender, a column per net, times bare."""
+    columns: dict[str, dict[str, str]] = {}
+    for section in re.split(r"^## ", page, flags=re.M)[1:]:
         title, _, body = section.partition("\n")
-        if "× bare, CPU" not in body or not re.search(r"record", title, re.I):
-            continue
-        lines = [line.strip()[1:-1] for line in body.splitlines() if line.startswith("|")]
-        rows = [[cell.strip() for cell in line.split("|")] for line in lines]
-        keep = [i for i, head in enumerate(rows[0]) if head in ("", "× bare, CPU", "CPU ms")]
-        lines = ["| " + " | ".join(row[i] if i < len(row) else "" for i in keep) + " |" for row in rows if len(row) > 2]
-        out += [f"**{title}**", "", *lines, ""]
-    if conditions:
-        out += ["Measured in one run: " + "; ".join(conditions[1].split("\n- ")) + ".", ""]
-    return "\n".join(out) + ("\n" if out else "")
+        if "× bare, CPU" in body and not title.endswith(": readings"):
+            lines = [line.strip()[1:-1] for line in body.splitlines() if line.startswith("|")]
+            rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines]
+            at = rows[0].index("× bare, CPU")
+            columns[title] = {row[0]: row[at] for row in rows[2:]}
+    if not columns:
+        return ""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    table = [["", *columns], ["---"] * (len(columns) + 1)]
+    table += [[name, *(column.get(name, "") for column in columns.values())] for name in names]
+    conditions = re.search(r"^- (.*\n- .*\n- .*)$", page, re.M)
+    said = conditions[1].replace("\n- ", "; ") if conditions else ""
+    lines = [
+        "What recording costs: CPU time over that of a bare forward pass, all measured side by side in one run. The",
+        "contenders do not hold the same things afterwards; [benchmarks](docs/benchmarks.md) says what each has.",
+        "",
+        *("| " + " | ".join(row) + " |" for row in table),
+        "",
+        f"{said}.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def everything() -> dict[Path, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report import page
 from tools import pages, reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +20,9 @@ def name(path: Path) -> str:
 
 
 @pytest.mark.filterwarnings("default")  # other people's libraries warn as they like; output is compared all the same
-@pytest.mark.parametrize("page", pages.pages(), ids=name)
-def test_every_example_gives_what_the_page_shows(page: Path) -> None:
-    examples = pages.run_page(page)
+@pytest.mark.parametrize("path", pages.pages(), ids=name)
+def test_every_example_gives_what_the_page_shows(path: Path) -> None:
+    examples = pages.run_page(path)
     assert examples, "the page has blocks, and none of them is an example"
     wrong = [str(e) for e in examples if not e.right]
     assert not wrong, "make docs puts the real output into the page:\n" + "\n".join(wrong)
@@ -95,34 +96,33 @@ def test_the_picture_is_of_the_walk_that_it_says() -> None:
     assert pages.same("\n".join(shown), "\n".join(drawn), 5e-3)
 
 
-BENCH = """\
-# Benchmarks
-
-- a machine; load average 1
-- today; Python 3
-- 1 thread; 3 rounds
-
-## Targets
-
-| | target | measured | |
-|---|---|---|---|
-| a | b | c | met |
-
-## Recording GPT-2, 128 tokens
-
-| | × bare, CPU | quartiles | × bare, wall | CPU ms | what it has afterwards |
-|---|---|---|---|---|---|
-| bare forward | 1.00 |  | 1.00 | 200 | nothing |
-| weightwalk | 1.40 | 1.39–1.41 | 1.40 | 280 | everything |
-| nnsight | absent |  |  |  | not installed |
-"""
-
-
 def test_the_readme_takes_its_measurements_from_the_page() -> None:
-    told = reference.measured(BENCH)
-    assert "| weightwalk | 1.40 | 280 |" in told and "| nnsight | absent |  |" in told
-    assert "**Recording GPT-2, 128 tokens**" in told and "Targets" not in told
-    assert "a machine; load average 1; today; Python 3; 1 thread; 3 rounds" in told
+    def row(ratio: float) -> dict[str, object]:
+        return {"rounds": [[1.0, 1.0, ratio, ratio]] * 3, "holds": "a | b"}
+
+    def section(title: str, **rows: object) -> dict[str, object]:
+        subject = {"net": "gpt2", "device": "cpu"}
+        return {"title": title, "subject": subject, "rows": rows, "absent": {"nnsight": "not installed"}}
+
+    versions = {"torch": "2", "nnsight": None}
+    machine = dict.fromkeys(("processor", "cores", "memory_gib", "system", "cuda", "date", "python", "commit"), "")
+    results = {
+        "machine": {**machine, "processor": "a box", "threads": 1, "versions": versions},
+        "run": {"rounds": 3, "load_before": 0.0, "load_after": 0.0},
+        "sections": {
+            "recording": {
+                "long": section("512 tokens", ours=row(1.25), theirs=row(2.5)),
+                "five": section("five", ours=row(9)),
+            },
+            "readings": {"long": section("512 tokens: readings", verify=row(3))},
+        },
+    }
+    told = reference.measured(page(results))
+    assert "|  | 512 tokens | five |" in told and "a box" in told
+    assert (
+        "| ours | 1.25 | 9.00 |" in told and "| theirs | 2.50 |  |" in told and "| nnsight | absent | absent |" in told
+    )
+    assert "verify" not in told and "not installed" not in told
     assert reference.measured("# Benchmarks\n") == ""
 
 
