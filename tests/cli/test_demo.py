@@ -9,7 +9,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from tests.readings.test_narrate import check_on_paper
+from tests.readings.paper import check_on_paper
 from weightwalk.cli import main
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import weightwalk as ww
+from tests.readings.paper import check_on_paper
 from weightwalk.errors import AddressError, UsageError
 from weightwalk.nets.modules import HelloNet, LinearNet, ReluNet
 from weightwalk.readings.narrate import Story, Sum, Table, Text, narrate
@@ -20,7 +21,6 @@ from weightwalk.show.terminal import plain
 
 TOKENS = ["hello", "world", "cat", "dog", "!"]
 LABELS = {"vocab": TOKENS, "tokens": ["hello"], "logits": {-1: TOKENS}}
-NUMBER = r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
 def recorded(net: nn.Module, x: torch.Tensor, **options: object) -> ww.Walk:
@@ -49,36 +49,6 @@ def hello_of_the_source() -> HelloNet:
 
 def texts(story: Story) -> str:
     return "\n".join(line.text for line in story.lines() if isinstance(line, Text))
-
-
-# The pocket calculator: only the printed page is looked at ----------------------------------------------------------
-
-
-def sums_on_paper(page: str) -> list[tuple[list[tuple[Decimal, Decimal | None]], Decimal]]:
-    """Every sum of a printed page: (contribution, product of the printed factors or None) per line, and the total."""
-    found, terms = [], []
-    for line in page.splitlines():
-        if m := re.match(rf"\s+({NUMBER})(?:\s+=\s+({NUMBER})\s+×\s+({NUMBER}))?\s\s+\S", line):
-            terms.append((Decimal(m[1]), Decimal(m[2]) * Decimal(m[3]) if m[2] else None))
-        elif m := re.match(rf"\s+=\s+({NUMBER})\s", line):
-            found.append((terms, Decimal(m[1])))
-            terms = []
-        elif "─" not in line:
-            terms = []
-    return found
-
-
-def check_on_paper(page: str) -> int:
-    """Each printed product is that of its factors, each printed sum that of its terms; how many sums there are."""
-    found = sums_on_paper(page)
-    for terms, total in found:
-        assert terms
-        for value, product in terms:
-            if product is not None:
-                digit = Decimal(1).scaleb(int(value.as_tuple().exponent)) if value else Decimal("1e-6")
-                assert abs(product.quantize(digit, ROUND_HALF_UP) if value else product) == abs(value), (value, product)
-        assert sum(value for value, _ in terms) == total
-    return len(found)
 
 
 @pytest.mark.parametrize(

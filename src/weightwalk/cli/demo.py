@@ -35,6 +35,7 @@ def command(part: tuple[int, ...], remembered: bool, as_json: bool) -> int:
     """
     common.needs_torch("for the tour")
     tour = Tour(fresh=not remembered, silent=as_json)
+    tour.say("A tour of weightwalk: four networks, every number computed now, on this machine.", "bold")
     parts = (linear, sqrt, hello, gpt)
     for place, take in enumerate(parts, 1):
         if not part or place in part:
@@ -169,12 +170,21 @@ def sqrt(tour: Tour) -> None:
 
 def hello(tour: Tour) -> None:
     """Five tokens, four pairs, 37 parameters."""
+    from weightwalk.nets.gallery import HELLO_PAIRS
+    from weightwalk.readings.narrate import Text
+
     tour.heading(3, 'hello: from "hello" to "world" in 37 parameters')
     net = tour.net("hello")
     walk = tour.walk(net, "hello")
     tour.say("")
     tour.show(walk.narrate())
-    tour.verify("hello", walk)
+    tour.say("")
+    tour.say("The pairs that it was trained on, and what it says after each:", "bold")
+    pairs = tour.walk(net, " ".join(first for first, _ in HELLO_PAIRS))
+    answers = [line for line in pairs.narrate().lines() if isinstance(line, Text) and line.tone == "result"]
+    for line, (first, then) in zip(answers, HELLO_PAIRS, strict=True):
+        tour.say(f"  {line.text}   (trained: {first} → {then})")
+    tour.verify("hello", walk, pairs=answers)
 
 
 def gpt(tour: Tour) -> None:

@@ -100,6 +100,6 @@ def _rounding_note(walk: Walk, sections: list[Section], digits: int) -> str:
 
 def _title(walk: Walk) -> str:
     count = sum(value.size for _, value, *_ in parameters(walk))
-    read = walk.meta.get("input")
-    given = f" on {read}" if read else ""
+    read = str(walk.meta.get("input") or "")
+    given = f" on {read if len(read) <= 60 else read[:57] + '...'}" if read else ""
     return f"{walk.meta.get('net', 'computation')}{given}: {count:,} parameters, {len(walk.steps):,} steps"
