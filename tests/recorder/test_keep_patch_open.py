@@ -259,3 +259,20 @@ def test_keep_takes_ops_of_later_calls_of_a_module() -> None:
     fc = nn.Linear(3, 3)
     walk = ww.walk(nn.Sequential(fc, fc), torch.randn(2, 3), keep=["0#2/addmm"])
     assert walk["0#2/addmm"].kept and not walk["0/addmm"].kept
+
+
+def test_globs_keep_what_modules_return_and_what_they_receive_only_when_asked() -> None:
+    class Shifts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x + 1)
+
+    outputs, received = (
+        ww.walk(Shifts(), torch.ones(2, 3), keep=["**"]),
+        ww.walk(Shifts(), torch.ones(2, 3), keep=["*.in"]),
+    )
+    assert outputs["fc"].kept and not outputs["fc.in"].kept
+    assert received["fc.in"].kept and not received["fc"].kept

@@ -135,16 +135,23 @@ def keeper_for(keep: Sequence[str] | str | None) -> Keeper | None:
     if any(not isinstance(p, str) or not p.strip() for p in patterns):
         raise UsageError(f"keep= takes addresses or globs such as ['h.*.mlp', 'h.3.attn/softmax'], not {keep!r}.")
     patterns = [p.split("[")[0] for p in patterns]
-    modules = _either(p.removesuffix(".out") for p in patterns if "/" not in p)
+    modules = _either(p.removesuffix(".out") for p in patterns if "/" not in p and not _names_inputs(p))
+    inputs = _either(p for p in patterns if "/" not in p and _names_inputs(p))
     ops = _either(p for p in patterns if "/" in p)
 
     def module_wanted(call: CallEvent, part: str) -> bool:
         path = call.path or "out"
         name = path if call.nth == 1 else f"{path}#{call.nth}"
-        name = name if part == "out" else f"{name}.in"
-        return modules(name) or (not call.path and modules("logits" if part == "out" else "in"))
+        if part == "in":
+            return inputs(f"{name}.in") or (not call.path and inputs("in"))
+        return modules(name) or (not call.path and modules("logits"))
 
     return Keeper(module_wanted, ops if any("/" in p for p in patterns) else None)
+
+
+def _names_inputs(pattern: str) -> bool:
+    """Whether a pattern asks for what modules receive, as ``"fc1.in"`` does; ``"**"`` asks for what they return."""
+    return pattern == "in" or pattern.endswith(".in")
 
 
 def _either(globs: Iterable[str]) -> Callable[[str], bool]:

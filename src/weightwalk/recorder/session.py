@@ -87,6 +87,17 @@ def _hooks() -> Iterator[None]:
                     _handles.pop().remove()
 
 
+def _tensors_of(module: torch.nn.Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by every name that they have, in one pass."""
+    for table in (module._parameters, module._buffers):
+        for name, tensor in table.items():
+            if tensor is not None:
+                yield prefix + name, tensor
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from _tensors_of(child, f"{prefix}{name}.")
+
+
 class Recording:
     """One recording: a tape while it runs, a walk afterwards."""
 
@@ -105,15 +116,11 @@ class Recording:
         self.labels: dict[str, Any] = {}
         for root in roots:
             self.tape.add_root(root)
-        self._counters = {key_of(t).storage: counter_of(t) for _, t in self._outside()}
-        self._places = [(t, place_of(t)) for _, t in self._outside()]
+        self._start = [(t, place_of(t), counter_of(t)) for _, t in self._outside()]
 
     def _outside(self) -> Iterator[tuple[str, torch.Tensor]]:
         for prefix, root in self.tape.roots:
-            for name, t in root.named_parameters(remove_duplicate=False):
-                yield f"{prefix}.{name}".strip("."), t
-            for name, t in root.named_buffers(remove_duplicate=False):
-                yield f"{prefix}.{name}".strip("."), t
+            yield from _tensors_of(root, f"{prefix}." if prefix else "")
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -134,7 +141,8 @@ class Recording:
         """Build the walk from the tape of a computation that returned `result`."""
         names: dict[Key, tuple[str, str]] = {}
         aliases: list[tuple[str, Key]] = []
-        moved = {id(t) for t, place in self._places if place and place_of(t) not in (0, place)}
+        moved = {id(t) for t, place, _ in self._start if place and place_of(t) not in (0, place)}
+        counters = {key_of(t).storage: counter for t, _, counter in self._start}
         for name, t in self._outside():
             key = key_of(t) if id(t) not in moved else lost_key(t)
             kind = "parameter" if isinstance(t, torch.nn.Parameter) else "buffer"
@@ -145,7 +153,7 @@ class Recording:
             key = key_of(t)
             names.setdefault(key, ("input", "in" if i == 0 else f"in.{name}"))
             aliases.append((f"in.{name}", key))
-        builder = Builder(self.tape, names, self._counters, moved)
+        builder = Builder(self.tape, names, counters, moved)
         with _no_collection():
             walk = builder.run(result)
         given: dict[str, int] = walk.given  # type: ignore[assignment]
@@ -205,14 +213,21 @@ def _root_of(fn: Any) -> torch.nn.Module | None:
     return owner if isinstance(owner, torch.nn.Module) else None
 
 
+_signature = functools.lru_cache(maxsize=256)(inspect.signature)
+
+
 def _named_inputs(fn: Any, args: Any, kwargs: Any) -> list[tuple[str, torch.Tensor]]:
     """The tensors among the arguments, by parameter name."""
     target = fn.forward if isinstance(fn, torch.nn.Module) else fn
+    plain = getattr(target, "__func__", target)
     try:
-        bound = inspect.signature(target).bind(*args, **kwargs).arguments
+        owner = (target.__self__,) if plain is not target else ()
+        bound = dict(_signature(plain).bind(*owner, *args, **kwargs).arguments)
+        if owner:
+            bound.pop(next(iter(bound)))
     except (TypeError, ValueError):
         bound = {**{str(i): a for i, a in enumerate(args)}, **kwargs}
-    return tensors_by_path(dict(bound))
+    return tensors_by_path(bound)
 
 
 def walk(
@@ -270,7 +285,7 @@ def walk(
 def run(session: Recording, fn: Any, args: Any, kwargs: Any, axis_labels: Mapping[str, Any] | None) -> Walk:
     """Call `fn` inside `session` and build the walk."""
     session.inputs = _named_inputs(fn, args, kwargs)
-    session._counters.update({key_of(t).storage: counter_of(t) for _, t in session.inputs})
+    session._start += [(t, place_of(t), counter_of(t)) for _, t in session.inputs]
     session.meta["net"] = (
         type(fn).__name__ if isinstance(fn, torch.nn.Module) else getattr(fn, "__name__", "computation")
     )
