@@ -214,7 +214,8 @@ def test_a_missing_torch_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) 
 def test_verify_a_file(linear: str) -> None:
     assert good("verify", linear).startswith("verified: 2 of 2 steps proven")
     assert "steps judged by: numpy 2" in good("verify", linear, "--referee", "numpy")
-    assert json.loads(good("verify", linear, "--json"))["is"] == "Report"
+    report = json.loads(good("verify", linear, "--json"))
+    assert (report["is"], report["ok"], report["proven"], report["counts"]["FAILED"]) == ("Report", True, 2, 0)
 
 
 def test_verify_a_net() -> None:

@@ -8,8 +8,8 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from readings.paper import check_on_paper
 
-from tests.readings.paper import check_on_paper
 from weightwalk.cli import main
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readings.paper import check_on_paper
 from torch import nn
 
 import weightwalk as ww
-from tests.readings.paper import check_on_paper
 from weightwalk.errors import AddressError, UsageError
 from weightwalk.nets.modules import HelloNet, LinearNet, ReluNet
 from weightwalk.readings.narrate import Story, Sum, Table, Text, narrate

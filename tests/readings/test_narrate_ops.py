@@ -8,10 +8,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 import torch
+from readings.paper import check_on_paper
 from torch import nn
 
 import weightwalk as ww
-from tests.readings.paper import check_on_paper
 from weightwalk.readings.narrate import Story, Table, Text, narrate
 from weightwalk.show.terminal import plain
 

@@ -13,6 +13,13 @@ import numpy as np
 
 LONGEST = 1000  # numbers of one array
 
+# What a reader wants of some facts besides their fields: properties, by class.
+PROPERTIES = {
+    "Report": ("ok", "proven", "counts", "referees", "worst", "unproven"),
+    "Account": ("total", "sum_abs", "relative_residual", "bound", "worst"),
+    "Comparison": ("same",),
+}
+
 
 def jsonable(facts: Any) -> Any:
     """Facts as plain lists, dicts, numbers and strings; a dataclass becomes a dict with its class under ``"is"``.
@@ -35,8 +42,9 @@ def jsonable(facts: Any) -> Any:
     if isinstance(facts, (list, tuple, set, frozenset)):
         return [jsonable(v) for v in facts]
     if dataclasses.is_dataclass(facts):
-        names = [f.name for f in dataclasses.fields(facts) if f.repr]
-        return {"is": type(facts).__name__, **{n: jsonable(getattr(facts, n)) for n in names}}
+        kind = type(facts).__name__
+        names = [*PROPERTIES.get(kind, ()), *(f.name for f in dataclasses.fields(facts) if f.repr)]
+        return {"is": kind, **{n: jsonable(getattr(facts, n)) for n in names}}
     return str(facts)
 
 
