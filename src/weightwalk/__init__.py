@@ -1,4 +1,19 @@
-"""Weightwalk: walk a neural network, every number in it, where it came from, and proof that it adds up."""
+"""Weightwalk: walk a neural network, every number in it, where it came from, and proof that it adds up.
+
+::
+
+    import weightwalk as ww
+
+    walk = ww.walk(model, x)                         # run it once, and write down every operation
+    walk["fc1"].numpy()                              # what a module returned
+    walk.verify()                                    # every step again, in float64, against its rounding bound
+    walk.account("out[0, 3]", cut="inputs")          # one number as an exact sum of contributions
+    walk.narrate()                                   # the story, in words and sums
+    walk.save("run.walk"); ww.load("run.walk")       # one file that a stranger can check
+
+``with ww.recording(model) as walk:`` records a training step: forward, loss, backward and update. ``ww.load_net`` has
+networks to walk, ``ww.compare`` holds two walks side by side.
+"""
 
 from __future__ import annotations
 

@@ -69,6 +69,7 @@ class Report:
         verdicts: One per step, in order.
         structure: Faults of the record itself: each names the step or value.
         drift: How far the recorded arithmetic strayed from float64 over the whole walk; None if it was not asked for.
+        leaves: How many values of each kind were taken as given, because no step makes them.
     """
 
     verdicts: tuple[Verdict, ...]

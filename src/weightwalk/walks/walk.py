@@ -47,6 +47,9 @@ class Bound(Sequence[Any]):
 class Walk:
     """The record of one computation.
 
+    A walk is made by :func:`weightwalk.walk`, :func:`weightwalk.recording` or :func:`weightwalk.load`. It iterates over
+    its steps; ``walk[address]`` finds values; the verbs below read it.
+
     Attributes:
         calls: The module calls, in order of entry.
         given: Names of what came from outside or outlives the run: ``"in"``, ``"in.input_ids"``, ``"fc1.weight"``,
