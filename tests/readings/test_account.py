@@ -286,11 +286,11 @@ def test_refusals() -> None:
 
 def test_nan_and_infinity_are_refused() -> None:
     w = ww.walk(lambda x: x / x, torch.tensor([0.0, 1.0]))
-    with pytest.raises(UsageError, match=r"/div\[0\] is NaN, which is no sum of contributions"):
+    with pytest.raises(UsageError, match=r"/div\[0\] is NaN, which is no sum .*it began at /div \(aten.div"):
         w.account("/div[0]", cut="inputs")
     assert account(w, "/div[1]", cut="inputs").number == 1.0
     w = ww.walk(lambda x: x * 2, torch.tensor([math.inf, 1.0]))
-    with pytest.raises(UsageError, match=r"/mul\[0\] is infinite"):
+    with pytest.raises(UsageError, match=r"/mul\[0\] is infinite.*came in with the inputs"):
         w.account("/mul[0]", cut="inputs")
     with pytest.raises(UsageError, match="infinite or not a number"):
         w.account("/mul[0] - /mul[0]", cut="inputs")

@@ -115,10 +115,28 @@ def _target(selection: Selection) -> tuple[list[tuple[Term, torch.Tensor]], floa
     number = math.fsum(numbers) if all(map(math.isfinite, numbers)) else math.nan
     if not math.isfinite(number):
         what = "infinite or not a number" if len(numbers) > 1 else ("NaN" if numbers[0] != numbers[0] else "infinite")
-        raise UsageError(
-            f"{selection.address} is {what}, which is no sum of contributions; walk.narrate() shows where it began."
-        )
+        began = _origin(selection)
+        where = f"it began at {began}" if began else "it came in with the inputs or the weights"
+        raise UsageError(f"{selection.address} is {what}, which is no sum of contributions; {where}.")
     return terms, number
+
+
+def _origin(selection: Selection) -> str:
+    """The first step on the way to the target that made a number that is not finite out of finite ones."""
+    walk = selection.terms[0].value.walk
+    todo, seen, first = [t.value for t in selection.terms], set(), None
+    while todo:
+        step = todo.pop().step
+        if step is None or step.index in seen:
+            continue
+        seen.add(step.index)
+        inputs = [v for v in step.inputs() if is_float(v) and v.kept]
+        todo += inputs
+        whole = all(bool(tensor_of(walk, v).isfinite().all()) for v in inputs)
+        broken = any(not bool(tensor_of(walk, v).isfinite().all()) for v in step.results() if is_float(v) and v.kept)
+        if whole and broken and (first is None or step.index < first.index):
+            first = step
+    return f"{first.address} ({first.op})" if first is not None else ""
 
 
 def _seed(sweep: Sweep, target: list[tuple[Term, torch.Tensor]]) -> None:
