@@ -359,6 +359,7 @@ def test_misuse_leaves_with_2() -> None:
     assert not done.stdout
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at /proc to see how far the command is")
 def test_an_interrupt_leaves_with_130() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(
@@ -368,7 +369,7 @@ def test_an_interrupt_leaves_with_130() -> None:
     deadline = time.monotonic() + 60
     while b"torch" not in Path(f"/proc/{child.pid}/maps").read_bytes() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(2.5)  # training has begun, and takes longer than this
+    time.sleep(0.5)  # importing or training; either takes longer than this
     child.send_signal(signal.SIGINT)
     out, error = child.communicate(timeout=60)
     assert child.returncode == 130, (out, error)
