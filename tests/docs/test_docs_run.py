@@ -148,3 +148,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", EVERY, ids=name)
 def test_pages_know_nothing_of_one_machine(page: Path) -> None:
     assert not re.search(r"(?<![\w.])/(home|root|tmp|opt|work|Users)/", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", EVERY, ids=name)
+def test_shown_outputs_do_not_depend_on_versions(page: Path) -> None:
+    """Python's, torch's and the machine's own names in an output would be wrong on the next machine."""
+    blocks = "".join(body for _, body in pages.FENCE.findall(page.read_text(encoding="utf-8")))
+    assert not re.search(r"python 3\.\d|torch \d|\+cpu|x86_64|aarch64", blocks)
