@@ -125,6 +125,28 @@ def test_denormal_and_huge_numbers() -> None:
     assert sorted(r.value for r in a.rows) == [-1e300, 5e-324, 1.0, 1e300]
 
 
+@pytest.mark.parametrize(
+    ("split", "shares"),
+    [
+        ("even", {"2.weight": 16.5, "0.weight": 15.0, "0.bias": 1.5, "2.bias": 5.0}),  # half at each product
+        ("weight", {"2.weight": 33.0, "2.bias": 5.0}),
+        ("activation", {"0.weight": 30.0, "0.bias": 3.0, "2.bias": 5.0}),
+    ],
+)
+def test_parameters_share_their_products_as_the_caller_says(split: str, shares: dict[str, float]) -> None:
+    """3 * (2 * 7 - 4 + 1) + 5: the input is no parameter, so what reaches the first layer is its weight's."""
+    w = ww.walk(two_neurons(), torch.tensor([[7.0, 4.0]], dtype=torch.float64))
+    a = w.account("out[0, 0]", cut="parameters", split=split)
+    assert values(a) == shares
+    assert closes(a)
+
+
+def test_an_unnamed_constant_says_who_reads_it() -> None:
+    t = torch.tensor([1.0, 2.0])
+    a = ww.walk(lambda x: (x - t).sum(), torch.tensor([4.0, 6.0])).account("/sum", cut="inputs")
+    assert [(r.label, r.value) for r in a.rows] == [("in[1]", 6.0), ("in[0]", 4.0), ("constant read by /sub", -3.0)]
+
+
 # What always holds ---------------------------------------------------------------------------------------------------
 
 

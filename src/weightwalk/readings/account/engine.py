@@ -335,8 +335,11 @@ class Sweep:
         return self.terms.setdefault((address, label), Term(address, label, kind))
 
     def _constant_value(self, vid: int, amount: float) -> None:
-        address = self.walk.values[vid].address
-        self._term(address, address, "constant").parts.append(amount)
+        address = label = self.walk.values[vid].address
+        if address.startswith("value "):  # it has no name: say who reads it
+            readers = self.graph.consumers(vid)
+            label = f"constant read by {readers[0].address}" if readers else address
+        self._term(address, label, "constant").parts.append(amount)
 
 
 def _quiet(op: Op, cot: Cotangent) -> Cotangent:
