@@ -166,7 +166,9 @@ def _circle(axes: Any, place: tuple[float, float], node: Node, best: bool) -> No
     axes.text(place[0], place[1], f"{node.value:.4g}" if node.on else "off", ha="center", va="center", fontsize=9,
               color=INK if node.on else "#8a939c", zorder=3)  # fmt: skip
     label = node.label.replace("$", r"\$")
-    axes.text(place[0], place[1] - 0.31, label, ha="center", va="top", fontsize=7, color="#5b6673", zorder=3)
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}  # a line may pass under the label
+    at = (place[0], place[1] - 0.31)
+    axes.text(*at, label, ha="center", va="top", fontsize=7, color="#5b6673", zorder=3, bbox=behind)
 
 
 # Large nets ---------------------------------------------------------------------------------------------------------
