@@ -142,18 +142,20 @@ class Recording:
         names: dict[Key, tuple[str, str]] = {}
         aliases: list[tuple[str, Key]] = []
         moved = {id(t) for t, place, _ in self._start if place and place_of(t) not in (0, place)}
-        counters = {key_of(t).storage: counter for t, _, counter in self._start}
+        keys: dict[int, Key] = {}
         for name, t in self._outside():
-            key = key_of(t) if id(t) not in moved else lost_key(t)
+            key = keys[id(t)] = key_of(t) if id(t) not in moved else lost_key(t)
             kind = "parameter" if isinstance(t, torch.nn.Parameter) else "buffer"
             if key in names:
                 aliases.append((name, key))
             names.setdefault(key, (kind, name))
         for i, (name, t) in enumerate(self.inputs):
-            key = key_of(t)
+            key = keys[id(t)] = key_of(t)
             names.setdefault(key, ("input", "in" if i == 0 else f"in.{name}"))
             aliases.append((f"in.{name}", key))
+        counters = {keys[id(t)].storage: counter for t, _, counter in self._start if id(t) in keys}
         builder = Builder(self.tape, names, counters, moved)
+        builder.keys.update((i, key) for i, key in keys.items() if i not in moved)
         with _no_collection():
             walk = builder.run(result)
         given: dict[str, int] = walk.given  # type: ignore[assignment]
