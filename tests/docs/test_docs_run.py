@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,16 @@ def test_the_reference_has_every_public_name() -> None:
 
     told = {n.partition(":")[2] for names in reference.API.values() for n in names}
     assert set(ww.__all__) - {"__version__"} <= told
+
+
+VERBS = [n for names in reference.API.values() for n in names if n.rpartition(":")[2].islower()]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_says_what_it_raises_and_shows_itself(name: str) -> None:
+    module, _, verb = name.partition(":")
+    text = getattr(import_module(module), verb).__doc__
+    assert all(part in text for part in ("Args:", "Raises:", "Example:", ">>> ")), text
 
 
 def test_the_picture_is_of_the_walk_that_it_says() -> None:

@@ -127,6 +127,9 @@ def test_gradients_flow_through_module_patches() -> None:
 def test_patch_of_something_that_never_ran_is_refused() -> None:
     with pytest.raises(AddressError, match=r"patch= names 'nope', which never ran"):
         ww.walk(net(), X, patch={"nope": 0})
+    with pytest.raises(AddressError, match=r"patch= names 'nope', which never ran"):  # noqa: SIM117
+        with ww.recording(patch={"nope": 0}):
+            net()(X)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ def zoom(step: Step) -> Walk:
     inputs, as plain ops in float64, and recorded; the result must land on the recorded output within the step's
     rounding-error bound, or the interior shown would not be that of the step.
 
+    Args:
+        step: A step of a walk; ``step.zoom()`` is the same.
+
     Returns:
         The walk of the decomposition. ``walk.meta["zoom"]`` says which op, and the deviation of its output from the
         record as a fraction of the bound (None where the op has no proven bound, with the deviation itself).

@@ -262,8 +262,8 @@ def walk(
         The walk. Mode, gradients, hooks, buffers and the random state of the model are as the call itself leaves them.
 
     Raises:
-        UsageError: `fn` cannot be called, a pattern of `keep` or `patch` names nothing, or a recording already runs
-            in this thread.
+        UsageError: `fn` cannot be called, `keep` is no pattern, an address of `patch` names nothing that ran, or a
+            recording already runs in this thread.
 
     Example:
         >>> import torch, weightwalk as ww
@@ -320,6 +320,10 @@ def recording(
     Yields:
         The walk, empty until the block ends.
 
+    Raises:
+        UsageError: `keep` is no pattern, an address of `patch` names nothing that ran, or a recording already runs in
+            this thread.
+
     Example:
         >>> import torch, weightwalk as ww
         >>> net = torch.nn.Linear(1, 1)
@@ -338,4 +342,6 @@ def recording(
     shell: Walk = Walk.__new__(Walk)
     with session.running():
         yield shell
+    if session.tape.patcher is not None:
+        session.tape.patcher.check()
     shell.__dict__.update(session.walk().__dict__)

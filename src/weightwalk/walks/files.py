@@ -272,7 +272,7 @@ def load(path: str | Path, *, weights: Any = None) -> Walk:
     """Read a ``.walk`` file. Needs no torch; runs no code; unpickles nothing.
 
     The index is read and held to its digest at once; numbers are mapped into memory, and held to theirs, when they are
-    first asked for. See `save` for an example.
+    first asked for.
 
     Args:
         path: The file.
@@ -282,6 +282,14 @@ def load(path: str | Path, *, weights: Any = None) -> Walk:
     Raises:
         UsageError: There is no such file.
         RecordError: It is damaged, truncated, foreign, or of a newer version; or `weights` are not those of the run.
+
+    Example:
+        >>> import tempfile, torch, weightwalk as ww
+        >>> net = torch.nn.Linear(2, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = ww.walk(net, torch.ones(1, 2)).save(f"{folder}/light.walk", weights="external")
+        ...     ww.load(path)["weight"].kept, ww.load(path, weights=net)["weight"].kept
+        (False, True)
     """
     path = Path(path)
     header, start = _header(path)
