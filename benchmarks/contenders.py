@@ -111,11 +111,15 @@ def fresh_walk(subject: Subject, model: Any, inputs: Any) -> Any:
 
 
 def verify_numpy(subject: Subject, model: Any, inputs: Any) -> Run:
-    return lambda walk: walk.verify(referee="numpy")
+    return lambda walk: walk.verify(referee="numpy", drift=False)
 
 
 def verify_torch(subject: Subject, model: Any, inputs: Any) -> Run:
-    return lambda walk: walk.verify(referee="torch")
+    return lambda walk: walk.verify(referee="torch", drift=False)
+
+
+def verify_drift(subject: Subject, model: Any, inputs: Any) -> Run:
+    return lambda walk: walk.verify(referee="numpy")
 
 
 def account(subject: Subject, model: Any, inputs: Any) -> Run:
@@ -174,6 +178,9 @@ CONTENDERS = (
     Contender("TransformerLens run_with_cache", "transformer-lens", "its hook points' values", transformer_lens, True),
     Contender("verify, NumPy referee", "readings", "a verdict on every step", verify_numpy, prepare=fresh_walk),
     Contender("verify, torch referee", "readings", "a verdict on every step", verify_torch, prepare=fresh_walk),
+    Contender(
+        "verify, NumPy, and drift", "readings", "the same and the float64 replay", verify_drift, prepare=fresh_walk
+    ),
     Contender("account of one logit", "readings", "a table of modules that adds up", account, prepare=fresh_walk),
 )
 

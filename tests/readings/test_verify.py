@@ -156,3 +156,23 @@ def test_nan_is_carried_through_and_infinities_too() -> None:
     x: Any = torch.tensor([[float("nan"), 1.0, float("inf")], [1.0, -float("inf"), 2.0]])
     report: Report = verify(ww.walk(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Softmax(-1)), x))
     assert report.ok, str(report)
+
+
+def test_the_quick_bound_is_no_looser_than_the_whole() -> None:
+    """A bound from a quarter of the terms may only be smaller; what it refuses is judged again by the whole."""
+    torch.manual_seed(0)
+    net = torch.nn.Linear(1024, 40)
+    with torch.no_grad():
+        walk = ww.walk(net, torch.randn(3, 1024))
+    quick, whole = walk.verify("torch", drift=False), walk.verify("numpy", drift=False)
+    at = walk["out"].producer
+    assert quick.ok and whole.ok
+    assert whole.verdicts[at].fraction <= quick.verdicts[at].fraction <= 1
+    # all that matters stands in the last three quarters: the quick bound is 0 there, and the whole one decides
+    x = torch.randn(3, 1024)
+    x[:, :512] = 0
+    with torch.no_grad():
+        late = ww.walk(net, x)
+    again = late.verify("torch", drift=False).verdicts[late["out"].producer]
+    assert again.status == "proven"
+    assert again.fraction == pytest.approx(late.verify("numpy", drift=False).verdicts[at].fraction)

@@ -33,6 +33,26 @@ def multiplying_by(function: Callable[..., np.ndarray]) -> Iterator[None]:
         _multiply.reset(token)
 
 
+_PART = 4
+_SHORT = 256
+
+_partly: ContextVar[bool] = ContextVar("partly", default=False)
+
+
+@contextmanager
+def partial_bounds() -> Iterator[None]:
+    """Inside, ``|A| |B|`` of long products is summed over a quarter of the inner axis.
+
+    What lies within that smaller bound lies within the whole one, so a step that passes is proven all the same, at a
+    fraction of its bound that is then an upper limit. What does not pass must be judged again with the whole.
+    """
+    token = _partly.set(True)
+    try:
+        yield
+    finally:
+        _partly.reset(token)
+
+
 def products(a: np.ndarray, b: np.ndarray, bounds: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """``A B`` in float64 and, if `bounds`, ``|A| |B|``, for matrices or equal batches of them.
 
@@ -64,6 +84,8 @@ def _blocked(a: np.ndarray, b: np.ndarray, bounds: bool) -> tuple[np.ndarray, np
     s = np.empty((m, n), dtype=np.float32 if narrow else np.float64) if bounds else None
     a64 = np.ascontiguousarray(a, dtype=np.float64)
     size = np.abs(a64).astype(np.float32) if narrow else np.abs(a64)
+    part = k // _PART if _partly.get() and k >= _SHORT else k
+    size = size[:, :part]
     width = min(n, max(_WIDTH, _BLOCK // k))
     # Scratch in the memory order of b, so that the conversion runs along its rows.
     rows = b.strides[0] >= b.strides[1]
@@ -75,8 +97,8 @@ def _blocked(a: np.ndarray, b: np.ndarray, bounds: bool) -> tuple[np.ndarray, np
         np.copyto(block, b[:, lo:hi], casting="unsafe")
         multiply(a64, block, out=v[:, lo:hi])
         if s is not None and scratch_s is not None:
-            block_s = _window(scratch_s, rows, hi - lo)
-            np.abs(block, out=block_s, casting="unsafe")
+            block_s = _window(scratch_s, rows, hi - lo)[:part]
+            np.abs(block[:part], out=block_s, casting="unsafe")
             multiply(size, block_s, out=s[:, lo:hi])
     if s is None:
         return v, None
