@@ -138,7 +138,7 @@ def token(value: Value, ids: Value | None, at: list[int]) -> str:
 
 def given_inputs(graph: Graph) -> list[Value]:
     """What came in from outside and is neither parameter nor buffer, if any of it is named as an input."""
-    return [v for v in graph.walk.values if v.producer is None and v.kind == "input"]
+    return [v for v in graph.values if v.producer is None and v.kind == "input"]
 
 
 def outside(graph: Graph) -> list[Value]:
@@ -149,8 +149,8 @@ def outside(graph: Graph) -> list[Value]:
     if found:
         return found
     ids = [vid for call in graph.walk.calls if call.parent == -1 for vid in call.inputs.values()]
-    found = [v for vid in dict.fromkeys(ids) if (v := graph.walk.values[vid]).producer is None]
-    return found or [v for v in graph.walk.values if v.producer is None and v.kind == "constant"]
+    found = [v for vid in dict.fromkeys(ids) if (v := graph.values[vid]).producer is None]
+    return found or [v for v in graph.values if v.producer is None and v.kind == "constant"]
 
 
 def name_of(value: Value) -> str:
@@ -179,14 +179,14 @@ def lookups(graph: Graph) -> list[tuple[Value, Value]]:
     inputs = {v.id for v in outside(graph) if not is_float(v)}
     same = set(inputs)
     found = []
-    for step in graph.walk.steps:
+    for step in graph.steps:
         refs = [v.id for v in step.inputs()]
         name = graph.bases[step.index]
         if name in MOVES | {"clamp"} and refs and refs[0] in same:
             same.update(v.id for v in step.results())
         if name in ("embedding", "embedding_bag") and len(refs) > 1 and refs[1] in same:
             value = next(iter(step.results()))
-            found.append((value, graph.walk.values[refs[1]]))
+            found.append((value, graph.values[refs[1]]))
     return found
 
 
@@ -209,7 +209,7 @@ def _inputs(graph: Graph, plan: Plan) -> None:
 def _writes(graph: Graph, plan: Plan, heads: bool, neurons: bool) -> None:
     sources = Plan()
     _inputs(graph, sources)
-    starts = list(sources.sites) or [v.id for v in graph.walk.values if v.producer is None and is_float(v)]
+    starts = list(sources.sites) or [v.id for v in graph.values if v.producer is None and is_float(v)]
     stream = Stream(graph, graph.reached(starts))
     if not stream.writes:
         plan.notes.append("no residual stream was found (no x + f(x)): the account stops at the inputs instead")
@@ -233,7 +233,7 @@ def _label(name: str, what: str) -> Callable[[int], str]:
 
 
 def _parameters(graph: Graph, plan: Plan) -> None:
-    for value in graph.walk.values:
+    for value in graph.values:
         if value.producer is None and value.kind == "parameter":
             plan.add(whole(value))
 

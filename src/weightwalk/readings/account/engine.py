@@ -76,6 +76,7 @@ class Sweep:
     ) -> None:
         self.walk: Walk = graph.walk
         self.graph = graph
+        self.values, self.steps = graph.values, graph.steps
         self.signal = signal
         self.updates = graph.updated(signal)
         self.floats = graph.floats
@@ -98,6 +99,7 @@ class Sweep:
         self.depth = 0  # how many fused ops this sweep is inside of
         self.free: set[int] = set()  # target values, which the cut does not stop
         self._tensors: dict[int, Tensor] = {}
+        self._made: dict[int, list[int]] = {}  # step -> which of its values are in `_tensors`
 
     # Numbers -------------------------------------------------------------------------------------------------------
 
@@ -105,14 +107,17 @@ class Sweep:
         """The numbers of a value: floats in the sweep's dtype, everything else as recorded."""
         found = self._tensors.get(vid)
         if found is None:
-            found = tensor_of(self.walk, self.walk.values[vid])
+            found = tensor_of(self.walk, self.values[vid])
             found = found.to("cpu", self.dtype_of(vid)) if self.floats[vid] else found.cpu()
             self._tensors[vid] = found
+            producer = self.values[vid].producer
+            if producer is not None:
+                self._made.setdefault(producer, []).append(vid)
         return found
 
     def dtype_of(self, vid: int) -> torch.dtype:
         """What the sweep computes in at a value: its own dtype, or the complex one of that precision."""
-        if not self.walk.values[vid].dtype.startswith("complex"):
+        if not self.values[vid].dtype.startswith("complex"):
             return self.dtype
         return torch.complex128 if self.dtype == torch.float64 else torch.complex64
 
@@ -149,7 +154,7 @@ class Sweep:
         while self.queue:
             index = -heapq.heappop(self.queue)
             self.queued.discard(index)
-            step = self.walk.steps[index]
+            step = self.steps[index]
             with torch.no_grad():
                 self._step(step)
             if progress is not None:
@@ -178,8 +183,8 @@ class Sweep:
             self._opaque(step, amount, error)
             return
         self._hand_on(op, flow, amount, scale)
-        for vid in [v for v in self._tensors if self.walk.values[v].producer == step.index]:
-            del self._tensors[vid]
+        for vid in self._made.pop(step.index, ()):  # nobody asks for these again
+            self._tensors.pop(vid, None)
 
     def _opaque(self, step: Step, amount: float, error: Exception) -> None:
         """What arrived at a step that cannot be seen through becomes a row, so that the account closes."""
@@ -193,7 +198,7 @@ class Sweep:
 
     def _take(self, vid: int, step: Step) -> Flowing | None:
         """What arrived at an output of `step`, less what the cut keeps."""
-        if self.walk.values[vid].producer != step.index:
+        if self.values[vid].producer != step.index:
             return None
         flowing = self.flowing.pop(vid, None)
         if flowing is None or vid not in self.stops or vid in self.free:
@@ -273,8 +278,8 @@ class Sweep:
         """A rule's cotangent in the shape of its value, and real where that is."""
         if isinstance(cot, Picked):
             return cot
-        cot = fold(cot, self.walk.values[vid].shape)
-        return cot.real if cot.is_complex() and not self.walk.values[vid].dtype.startswith("complex") else cot
+        cot = fold(cot, self.values[vid].shape)
+        return cot.real if cot.is_complex() and not self.values[vid].dtype.startswith("complex") else cot
 
     def _check(
         self, op: Op, amount: float, sums: list[float], scale: float, unknown: list[tuple[int, Cotangent]]
@@ -305,7 +310,7 @@ class Sweep:
         dtypes = [op.result(k).dtype for k, c in enumerate(op.cots) if c is not None]
         unit = max(UNITS.get(d, 0.0) for d in dtypes)
         for vid in (v for v in map(op.value_id, op.tensors()) if v is not None):
-            unit = max(unit, UNITS.get(self.walk.values[vid].dtype, 0.0)) if op.step.name == "to_copy" else unit
+            unit = max(unit, UNITS.get(self.values[vid].dtype, 0.0)) if op.step.name == "to_copy" else unit
         accumulating = min(unit, UNITS["float32"])
         sums = math.fsum(amount * n for amount, n in op.sizes)
         return scale * FEW * (unit + self.unit) + sums * (accumulating + self.unit)
@@ -320,7 +325,7 @@ class Sweep:
         before = self.flowing.get(vid)
         if before is None:
             self.flowing[vid] = Flowing(cot, amount, scale)
-            producer = self.walk.values[vid].producer
+            producer = self.values[vid].producer
             if producer is not None and producer not in self.queued:
                 self.queued.add(producer)
                 heapq.heappush(self.queue, -producer)
@@ -335,7 +340,7 @@ class Sweep:
         return self.terms.setdefault((address, label), Term(address, label, kind))
 
     def _constant_value(self, vid: int, amount: float) -> None:
-        address = label = self.walk.values[vid].address
+        address = label = self.values[vid].address
         if address.startswith("value "):  # it has no name: say who reads it
             readers = self.graph.consumers(vid)
             label = f"constant read by {readers[0].address}" if readers else address

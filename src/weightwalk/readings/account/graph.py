@@ -100,8 +100,10 @@ class Graph:
 
     def __init__(self, walk: Walk) -> None:
         self.walk = walk
-        self.floats: list[bool] = [is_number(v) for v in walk.values]
-        self.bases: list[str] = [base(s.op) for s in walk.steps]
+        self.values: list[Value] = list(walk.values)  # once: a walk binds what it hands out, each time anew
+        self.steps: list[Step] = list(walk.steps)
+        self.floats: list[bool] = [is_number(v) for v in self.values]
+        self.bases: list[str] = [base(s.op) for s in self.steps]
         self._users: dict[int, list[int]] | None = None
         self._reach: dict[int, bytearray] = {}
         self._shown: dict[int, list[int]] = {}
@@ -110,12 +112,12 @@ class Graph:
 
     def producer(self, vid: int) -> Step | None:
         """The step that made a value."""
-        producer = self.walk.values[vid].producer
-        return None if producer is None else self.walk.steps[producer]
+        producer = self.values[vid].producer
+        return None if producer is None else self.steps[producer]
 
     def made_by(self, vid: int) -> str:
         """Base name of the op that made a value; ``""`` for what came from outside."""
-        producer = self.walk.values[vid].producer
+        producer = self.values[vid].producer
         return "" if producer is None else self.bases[producer]
 
     def flows_in(self, step: Step) -> list[int]:
@@ -135,7 +137,7 @@ class Graph:
         vid = step.outputs[0].value
         if vid not in self._shown:
             old, written = step.args[0].value, step.args[1].value
-            here, there = positions(self.walk.values[vid]), positions(self.walk.values[written])
+            here, there = positions(self.values[vid]), positions(self.values[written])
             covered = np.isin(here, there)
             both = [old, written] if covered.any() else [old]
             self._shown[vid] = [written] if covered.size and covered.all() else both
@@ -146,18 +148,18 @@ class Graph:
         return [
             x.value
             for x in step.outputs
-            if isinstance(x, Ref) and self.floats[x.value] and self.walk.values[x.value].producer == step.index
+            if isinstance(x, Ref) and self.floats[x.value] and self.values[x.value].producer == step.index
         ]
 
     def reached(self, sources: Iterable[int]) -> bytearray:
         """Per value, whether it depends on one of `sources`."""
-        signal = bytearray(len(self.walk.values))
-        first = len(self.walk.steps)
+        signal = bytearray(len(self.values))
+        first = len(self.steps)
         for vid in sources:
             signal[vid] = 1
-            producer = self.walk.values[vid].producer
+            producer = self.values[vid].producer
             first = min(first, 0 if producer is None else producer)
-        for step in self.walk.steps[first:]:
+        for step in self.steps[first:]:
             if any(signal[v] for v in self.flows_in(step)):
                 for vid in self.results(step):
                     signal[vid] = 1
@@ -165,11 +167,11 @@ class Graph:
 
     def updated(self, signal: bytearray) -> bytearray:
         """`signal`, and in the update phase also what depends on parameters."""
-        updates = [s for s in self.walk.steps if s.phase == "update"]
+        updates = [s for s in self.steps if s.phase == "update"]
         if not updates:
             return signal
         wide = bytearray(signal)
-        for value in self.walk.values:
+        for value in self.values:
             wide[value.id] |= value.kind == "parameter"
         for step in updates:
             if any(wide[v] for v in self.flows_in(step)):
@@ -217,7 +219,7 @@ class Graph:
 
     def depends(self, vid: int, on: int) -> bool:
         """Whether value `vid` was computed from value `on`."""
-        values = self.walk.values
+        values = self.values
         floor = values[on].producer
         if floor is None:
             if on not in self._reach:
@@ -230,7 +232,7 @@ class Graph:
             producer = values[todo.pop()].producer
             if producer is None or producer < floor:
                 continue
-            for v in self.flows_in(self.walk.steps[producer]):
+            for v in self.flows_in(self.steps[producer]):
                 if v == on:
                     return True
                 if v not in seen:
@@ -240,7 +242,7 @@ class Graph:
 
     def between(self, vid: int, on: int) -> set[str]:
         """Base names of the ops on the ways from value `on` to value `vid`; empty if there is no way."""
-        values, steps = self.walk.values, self.walk.steps
+        values, steps = self.values, self.steps
         start = values[on].producer
         floor = -1 if start is None else start
         above: list[int] = []  # steps above `on`, from which `vid` is made
@@ -263,11 +265,11 @@ class Graph:
         """The steps that read a value's numbers."""
         if self._users is None:
             self._users = {}
-            for step in self.walk.steps:
+            for step in self.steps:
                 for v in dict.fromkeys(self.flows_in(step)):
                     self._users.setdefault(v, []).append(step.index)
-        return [self.walk.steps[i] for i in self._users.get(vid, ())]
+        return [self.steps[i] for i in self._users.get(vid, ())]
 
     def value(self, vid: int) -> Value:
         """The value of that id."""
-        return self.walk.values[vid]
+        return self.values[vid]

@@ -53,7 +53,7 @@ def share_of_left(op: Op, left: Key, right: Key) -> float:
     if said is not None:
         return _named(op, said, a, b)
     graph, signal = op.sweep.graph, op.sweep.signal
-    values, steps = op.sweep.walk.values, op.sweep.walk.steps
+    values, steps = op.sweep.values, op.sweep.steps
     if op.step.phase == "backward" and op.sweep.split != "activation":
         late = [steps[p].phase == "backward" if (p := values[v].producer) is not None else False for v in (a, b)]
         if late[0] != late[1]:
@@ -80,7 +80,7 @@ def _gate(op: Op, a: int, b: int) -> float | None:
     if root_a == root_b and linear_a != linear_b:
         return 1.0 if linear_a else 0.0
     ends = graph.root(a, signal), graph.root(b, signal)
-    free = [op.sweep.walk.values[v].kind != "parameter" for v in ends]  # a weight tied to an earlier one is no gate
+    free = [op.sweep.values[v].kind != "parameter" for v in ends]  # a weight tied to an earlier one is no gate
     if free[0] and graph.depends(b, ends[0]):
         return 1.0
     if free[1] and graph.depends(a, ends[1]):

@@ -55,7 +55,7 @@ class Stream:
         self.graph = graph
         self.signal = signal
         self.adds: dict[int, tuple[int, int]] = {}  # value of a residual add -> (skip, write)
-        for step in graph.walk.steps:
+        for step in graph.steps:
             if step.phase in ("forward", "loss"):
                 self._look_at(step)
         self.writes: list[int] = []
@@ -68,11 +68,14 @@ class Stream:
         pair = _operands(self.graph, step, self.signal)
         if pair is None:
             return
-        values = self.graph.walk.values
+        values = self.graph.values
         early, late = sorted(pair, key=lambda v: -1 if values[v].producer is None else int(values[v].producer or 0))
         if early == late:
             return
-        if self.graph.between(late, self.graph.root(early, self.signal)) & (MATRIX | ATTENTION):
+        chain = list(self.graph.through(early, self.signal, parts=False))
+        if all(len(self.graph.consumers(v)) < 2 for v in chain):
+            return  # nothing branches off the skip: it is none
+        if self.graph.between(late, chain[-1]) & (MATRIX | ATTENTION):
             self.adds[self.graph.results(step)[0]] = (early, late)
 
     def _terms(self, vid: int) -> tuple[int, int] | None:

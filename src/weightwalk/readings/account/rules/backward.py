@@ -35,7 +35,7 @@ def log_softmax_backward(op: Op) -> Flow:
     slope = torch.where(near, one / n, (y.exp() - 1 / n) / torch.where(near, one, rise))
     slope = torch.where(y.isinf(), torch.zeros_like(slope), slope)
     op.constant(cot * g + flow / n, "gradient of a uniform prediction")
-    softmax = op.sweep.walk.values[op.value_id("output") or 0].address  # where log n meets the entropy of y's own rule
+    softmax = op.sweep.values[op.value_id("output") or 0].address  # where log n meets the entropy of y's own rule
     op.constant(flow * torch.where(y.isinf(), one * (-1 / n), slope * math.log(n)), ENTROPY, softmax)
     return {"output": flow * slope}
 

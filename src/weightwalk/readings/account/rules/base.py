@@ -145,7 +145,7 @@ class Op:
     def shape(self, key: Key) -> tuple[int, ...]:
         """The shape of an argument, without reading its numbers."""
         vid = self.value_id(key)
-        return () if vid is None else self.sweep.walk.values[vid].shape
+        return () if vid is None else self.sweep.values[vid].shape
 
     def signal(self, key: Key) -> bool:
         """Whether an argument depends on the cut."""
@@ -192,7 +192,7 @@ class Op:
         """The value of output `k`, as the walk has it."""
         ref = self.step.outputs[k]
         assert isinstance(ref, Ref)
-        return self.sweep.walk.values[ref.value]
+        return self.sweep.values[ref.value]
 
     @property
     def out(self) -> Tensor:

@@ -240,7 +240,7 @@ def as_strided(op: Op) -> Flow:
 
 
 def _positions(op: Op, vid: int) -> Tensor:
-    return torch.from_numpy(positions(op.sweep.walk.values[vid]).reshape(-1).copy())
+    return torch.from_numpy(positions(op.sweep.values[vid]).reshape(-1).copy())
 
 
 def _onto(at: Tensor, cot: Tensor, window: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -255,7 +255,7 @@ def overwrite(op: Op) -> Flow:
     """A window onto memory of which a part was written: that part comes from `written`, the rest from `old`."""
     vids: dict[Key, int | None] = {k: op.value_id(k) for k in ("old", "written")}
     old, written = vids["old"], vids["written"]
-    if old is None or written is None or len({op.sweep.walk.values[v].dtype for v in (old, written)}) > 1:
+    if old is None or written is None or len({op.sweep.values[v].dtype for v in (old, written)}) > 1:
         raise Opaque
     here, there = _positions(op, op.result().id), _positions(op, written)
     covered = torch.isin(here, there).reshape(op.cot.shape)
@@ -282,4 +282,4 @@ def _window(op: Op, base: int) -> Tensor:
     here, there = _positions(op, op.result().id), _positions(op, base)
     if not bool(torch.isin(here, there).all()):
         raise Opaque
-    return _onto(here, op.cot, there, op.sweep.walk.values[base].shape)
+    return _onto(here, op.cot, there, op.sweep.values[base].shape)

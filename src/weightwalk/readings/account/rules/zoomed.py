@@ -83,7 +83,7 @@ def _outcome(op: Op, sweep: Any, keys: list[Key], ids: list[int | None]) -> Flow
         op.freeze(text)
     op.size(math.fsum(r.bound for r in sweep.residuals), 2 / sweep.unit)
     flow: Flow = {k: sweep.arrived[i] for k, i in zip(keys, ids, strict=True) if i is not None and i in sweep.arrived}
-    owners = {sweep.walk.values[i].address: k for k, i in zip(keys, ids, strict=True) if i is not None}
+    owners = {sweep.values[i].address: k for k, i in zip(keys, ids, strict=True) if i is not None}
     for term in sweep.terms.values():
         amount = math.fsum(term.parts)
         owner = owners.get(term.address) if term.kind == "constant" else None
