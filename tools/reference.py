@@ -215,14 +215,28 @@ def _quietly(main: Any, words: list[str]) -> None:
 
 
 def readme() -> str:
-    """The README with the first recording table of docs/benchmarks.md between its two marks."""
+    """The README with what was measured between its marks: recording beside the peers, and the sum of the coverage."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    page = ROOT / "docs" / "benchmarks.md"
-    if not page.exists():
-        return text
-    start, stop = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
-    before, _, rest = text.partition(start)
-    return f"{before}{start}\n{measured(page.read_text(encoding='utf-8'))}{stop}{rest.partition(stop)[2]}"
+    benchmarks, coverage = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "coverage.md"
+    if benchmarks.exists():
+        text = _between(text, "benchmarks", f"\n{measured(benchmarks.read_text(encoding='utf-8'))}")
+    if coverage.exists():
+        text = _between(text, "coverage", covered(coverage.read_text(encoding="utf-8")))
+    return text
+
+
+def _between(text: str, mark: str, what: str) -> str:
+    before, start, rest = text.partition(f"<!-- {mark}:start -->")
+    _, stop, after = rest.partition(f"<!-- {mark}:end -->")
+    if not (start and stop):
+        raise ValueError(f"README.md has lost the marks <!-- {mark}:start --> and <!-- {mark}:end -->")
+    return before + start + what + stop + after
+
+
+def covered(page: str) -> str:
+    """The sum below the table of docs/coverage.md."""
+    found = re.search(r"^In all: (.*) Nearest to its bound", page, re.M)
+    return f" {found[1]}" if found else ""
 
 
 def measured(page: str) -> str:

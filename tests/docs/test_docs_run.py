@@ -137,6 +137,23 @@ def test_the_readme_takes_its_measurements_from_the_page() -> None:
     assert reference.measured("# Benchmarks\n") == ""
 
 
+def test_the_readme_takes_the_sum_of_the_coverage() -> None:
+    assert (
+        reference.covered("| a |\n\nIn all: 2 nets, 9 steps, 9 proven. Nearest to its bound: 1.\n")
+        == " 2 nets, 9 steps, 9 proven."
+    )
+    assert reference.covered("# Coverage\n") == ""
+
+
+def test_the_readme_keeps_its_marks() -> None:
+    with pytest.raises(ValueError, match="has lost the marks <!-- coverage:start --> and <!-- coverage:end -->"):
+        reference._between("no marks", "coverage", "text")
+    assert (
+        reference._between("a <!-- x:start -->old<!-- x:end --> b", "x", "new")
+        == "a <!-- x:start -->new<!-- x:end --> b"
+    )
+
+
 def anchors(path: Path) -> set[str]:
     heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads}

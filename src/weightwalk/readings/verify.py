@@ -141,7 +141,8 @@ def verify(
         walk: A walk, recorded here or loaded from a file.
         referee: ``"numpy"``: each op as its plain equation, importing no torch; ``"torch"``: the values by torch in
             float64 wherever it can, and quicker: of long products the bound is first formed from a quarter of its
-            terms, so that the fraction stated for them is an upper limit; ``"auto"``: NumPy first, torch (where installed) for the ops NumPy does not cover.
+            terms, so that the fraction stated for them is an upper limit; ``"auto"``: NumPy first, torch (where
+            installed) for the ops NumPy does not cover.
         drift: Whether to replay the whole walk in float64 as well, from the recorded inputs to the end.
         progress: Called with (steps done, steps in all).
 
