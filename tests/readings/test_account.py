@@ -74,6 +74,18 @@ def test_neurons_of_a_cut_by_address() -> None:
     assert closes(a)
 
 
+def test_parts_of_one_value_are_rows_of_their_own() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)).double()
+    w = ww.walk(net, torch.tensor([[1.0, 4.0]], dtype=torch.float64))
+    whole = values(w.account("out[0, 0]", cut="0"))
+    hidden, weight = w["0"].numpy()[0], net[1].weight.detach().numpy()[0]
+    for cut in (["0[0, 0]", "0[0, 1]", "0[0, 2]"], ["0[0, 0]", "0[0, 1]", "0"], ["0[0, 0]", "0[0, :2]", "0[0, 2]"]):
+        a = w.account("out[0, 0]", cut=cut)
+        assert [values(a)[c] for c in cut] == pytest.approx(list(hidden * weight))
+        assert closes(a)
+    assert whole["0"] == pytest.approx(hidden @ weight)
+
+
 def test_a_dead_layer_leaves_the_next_bias_alone() -> None:
     """CHECKLIST 186: with every unit of layer 1 off, the output is what layer 2's bias makes, whatever the input."""
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 3)).double()

@@ -170,6 +170,15 @@ def test_tokens_add_up_and_later_ones_contribute_nothing() -> None:
     assert {r.label for r in labelled.rows if r.kind == "cut"} == {f"{i} {c!r}" for i, c in enumerate("abcde")}
 
 
+def test_cuts_can_be_joined() -> None:
+    walk, _, _ = gpt()
+    a = walk.account("transformer.h.1[-1, 2]", cut=["transformer.h.1.attn", "tokens"])
+    check(a)
+    kinds = {r.address.split("[")[0] for r in a.rows if r.kind == "cut"}
+    assert kinds == {"transformer.h.1.attn", "transformer.wte"}
+    assert len([r for r in a.rows if r.kind == "cut"]) == 1 + 5
+
+
 def test_an_attention_score_and_a_probability_are_numbers_like_any_other() -> None:
     walk, _, _ = gpt()
     softmax = next(s for s in walk.steps if s.name == "softmax")

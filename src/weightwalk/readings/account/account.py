@@ -48,7 +48,8 @@ def account(
             of the backward and update phases too: ``'fc1.weight.updated[0, 1] - fc1.weight[0, 1]'``.
         cut: Where to stop. ``"inputs"`` (elements), ``"tokens"`` (positions), ``"modules"`` (what writes into the
             residual stream), ``"heads"``, ``"neurons"``, ``"heads+neurons"`` (the writes taken apart),
-            ``"parameters"`` (products go half to the weight, half on: see `split`), or addresses or globs of values.
+            ``"parameters"`` (products go half to the weight, half on: see `split`); an address or glob of values; or
+            a list of any of these.
         split: How a product of two signals is shared out where no convention freezes one of them: ``"even"``,
             ``"left"``, ``"right"``, ``"weight"`` or ``"activation"`` (for ``cut="parameters"``), ``"gradient"`` or
             ``"activation"`` (for the backward pass; the gradient is the default), the left factor's share as a

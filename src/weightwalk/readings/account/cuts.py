@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from weightwalk.readings.account.graph import MOVES, Graph
 from weightwalk.readings.account.streams import Heads, Neurons, Stream
 from weightwalk.readings.account.tensors import is_float
 from weightwalk.walks.address import find_all, is_glob
-from weightwalk.walks.model import Ref, Value
+from weightwalk.walks.model import Value
 
 NAMED = ("inputs", "tokens", "modules", "heads", "neurons", "heads+neurons", "parameters")
 Cut = str | Sequence[str]
@@ -38,8 +38,18 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
     def add(self, site: Site) -> None:
-        """Cut at a site, unless its value is cut already."""
-        self.sites.setdefault(site.value.id, site)
+        """Cut at a site; of a value that is cut already, at the elements that are not."""
+        before = self.sites.setdefault(site.value.id, site)
+        if before is site or before.mask is None:
+            return
+        first, mask = before.mask, None if site.mask is None else before.mask | site.mask
+        none = torch.zeros(())
+
+        def rows(product: Tensor) -> Terms:
+            zero = none.to(product.dtype)
+            return before.rows(torch.where(first, product, zero)) + site.rows(torch.where(first, zero, product))
+
+        self.sites[site.value.id] = Site(site.value, rows, mask)
 
 
 # Rows ----------------------------------------------------------------------------------------------------------------
@@ -238,33 +248,32 @@ def _parameters(graph: Graph, plan: Plan) -> None:
             plan.add(whole(value))
 
 
-def _addresses(graph: Graph, plan: Plan, names: Iterable[str]) -> None:
+def _at(graph: Graph, plan: Plan, name: str) -> None:
+    """Cut at an address (with an index: at those elements alone) or at every value that a glob matches."""
     walk = graph.walk
-    for name in names:
-        if is_glob(name):
-            found = {n: v for n, v in find_all(walk, name).items() if is_float(v)}
-            if not found:
-                raise AddressError(f"cut={name!r} matches no value of this walk; walk.addresses() lists them.")
-            for address, value in found.items():
-                plan.add(whole(value, address))
-            continue
-        try:
-            terms = walk.select(name).terms
-        except AddressError as error:
-            near = difflib.get_close_matches(name, NAMED, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise AddressError(
-                f"cut={name!r} is neither one of {', '.join(NAMED)}{hint} nor an address of this walk: {error}"
-            ) from error
-        for term in terms:
-            if not is_float(term.value):
-                raise UsageError(f"cut={name!r} holds {term.value.dtype}, and only real numbers can be cut at.")
-            site = whole(term.value, name)
-            if term.index:
-                mask = torch.zeros(term.value.shape, dtype=torch.bool)
-                mask[term.index] = True
-                site.mask = mask
-            plan.add(site)
+    if is_glob(name):
+        found = {n: v for n, v in find_all(walk, name).items() if is_float(v)}
+        if not found:
+            raise AddressError(f"cut={name!r} matches no value of this walk; walk.addresses() lists them.")
+        for address, value in found.items():
+            plan.add(whole(value, address))
+        return
+    try:
+        terms = walk.select(name).terms
+    except AddressError as error:
+        near = difflib.get_close_matches(name, NAMED, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise AddressError(
+            f"cut={name!r} is neither one of {', '.join(NAMED)}{hint} nor an address of this walk: {error}"
+        ) from error
+    for term in terms:
+        if not is_float(term.value):
+            raise UsageError(f"cut={name!r} holds {term.value.dtype}, and only real numbers can be cut at.")
+        site = whole(term.value, name)
+        if term.index:
+            site.mask = torch.zeros(term.value.shape, dtype=torch.bool)
+            site.mask[term.index] = True
+        plan.add(site)
 
 
 def plan_for(graph: Graph, cut: Cut) -> Plan:
@@ -275,23 +284,23 @@ def plan_for(graph: Graph, cut: Cut) -> Plan:
         UsageError: `cut` is of another type, or empty.
     """
     plan = Plan()
-    if isinstance(cut, str) and cut in NAMED:
-        if cut == "inputs":
-            _inputs(graph, plan)
-        elif cut == "tokens":
-            _tokens(graph, plan)
-        elif cut == "parameters":
-            _parameters(graph, plan)
-        else:
-            _writes(graph, plan, heads="heads" in cut, neurons="neurons" in cut)
-        return plan
     names = [cut] if isinstance(cut, str) else list(cut) if isinstance(cut, (list, tuple)) else None
     if not names or not all(isinstance(n, str) and n.strip() for n in names):
         raise UsageError(
             f"cut= takes one of {', '.join(NAMED)}, or an address, a glob, or a list of these; it was {cut!r}."
         )
-    _addresses(graph, plan, names)
+    for name in names:
+        if name == "inputs":
+            _inputs(graph, plan)
+        elif name == "tokens":
+            _tokens(graph, plan)
+        elif name == "parameters":
+            _parameters(graph, plan)
+        elif name in NAMED:
+            _writes(graph, plan, heads="heads" in name, neurons="neurons" in name)
+        else:
+            _at(graph, plan, name)
     return plan
 
 
-__all__ = ["NAMED", "Plan", "Ref", "Site", "plan_for"]
+__all__ = ["NAMED", "Plan", "Site", "plan_for"]
