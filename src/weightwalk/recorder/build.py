@@ -364,6 +364,12 @@ class Builder:
         return self.walk
 
     def _tree(self, tree: Any) -> dict[str, int]:
+        if isinstance(tree, torch.Tensor):
+            return {"": self.read(tree)}
+        if type(tree) is tuple and len(tree) == 1 and isinstance(tree[0], torch.Tensor):
+            return {"0": self.read(tree[0])}
+        if tree is None or tree == () or tree == {}:
+            return {}
         pairs = (
             tree.items()
             if isinstance(tree, dict) and all(isinstance(v, Key) for v in tree.values())

@@ -184,6 +184,13 @@ class MemoryStore:
             assert h.tensor is not None
             if h.hidden_write:
                 continue
-            storage = h.tensor.untyped_storage().clone()
-            h.tensor = torch.empty(0, dtype=torch.uint8, device=h.tensor.device).set_(storage)
+            h.tensor = _copied(h.tensor)
             h.counter = None
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on a copy of the storage of `tensor`."""
+    if tensor.is_contiguous() and tensor.nbytes == tensor.untyped_storage().nbytes():
+        return tensor.clone()
+    storage = tensor.untyped_storage().clone()
+    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
