@@ -49,7 +49,8 @@ def forged(
 ) -> Walk:
     """A walk like `walk`, with its steps and values as the forger wants them."""
     return Walk(
-        steps=steps(list(walk.steps)), values=values(list(walk.values)), calls=walk.calls, given=walk.given, labels=walk.labels, meta=walk.meta,
+        steps=steps(list(walk.steps)), values=values(list(walk.values)),
+        calls=walk.calls, given=walk.given, labels=walk.labels, meta=walk.meta,
         completeness=walk.completeness, store=store or Copied(walk),
     )  # fmt: skip
 
