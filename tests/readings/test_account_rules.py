@@ -176,6 +176,16 @@ def test_softmax_at_uniform_and_under_a_mask() -> None:
     assert a.cotangents["in"][0, 2] == 0.0
 
 
+def test_masks_of_infinity_take_no_part() -> None:
+    keep = torch.tensor([[True, True, False]])
+    x = np.array([[1.0, 2.0, 9.0]])
+    for mask in (lambda x: torch.where(keep, x, -math.inf), lambda x: x.masked_fill(~keep, -math.inf)):
+        a = run(lambda x, mask=mask: F.log_softmax(mask(x), -1)[:, :2].sum(), x)
+        assert a.cotangents["in"][0, 2] == 0.0
+        b = run(lambda x, mask=mask: mask(x)[0, 1] * 3, x, at=())
+        assert inputs(b)[1] == 6.0
+
+
 # Losses -------------------------------------------------------------------------------------------------------------
 
 

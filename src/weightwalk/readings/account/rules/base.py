@@ -12,6 +12,7 @@ be larger than its argument where the op broadcast it: the engine sums it down. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -227,6 +228,8 @@ class Op:
             except NotKeptError:
                 return
         total = float(amount.sum(dtype=torch.float64)) if isinstance(amount, Tensor) else float(amount)
+        if isinstance(amount, Tensor) and not math.isfinite(total):  # 0 times infinity, where nothing flows
+            total = float(amount[amount.isfinite()].sum(dtype=torch.float64))
         self.sizes.append((total, float(n)))
 
     def freeze(self, text: str) -> None:

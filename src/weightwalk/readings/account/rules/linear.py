@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weightwalk.readings.account.graph import positions
 from weightwalk.readings.account.rules.base import Flow, Key, Op, Opaque, rule
-from weightwalk.readings.account.rules.generic import vjp
+from weightwalk.readings.account.rules.generic import call, vjp
 from weightwalk.readings.account.tensors import Cotangent, Picked
 
 # One tensor in, the same numbers out ---------------------------------------------------------------------------------
@@ -82,6 +82,15 @@ def split(op: Op) -> Flow:
 def unbind(op: Op) -> Flow:
     """Slices along one axis: their cotangents stacked."""
     return {"self": torch.stack([op.cot_of(i) for i in range(len(op.step.outputs))], op.args.get("dim") or 0)}
+
+
+@rule("aten.select.int", "aten.slice.Tensor", "aten.narrow")
+def pick(op: Op) -> Flow:
+    """A part: its cotangent in its place, 0 elsewhere."""
+    whole = op.cot.new_zeros(op.shape("self"))
+    (part,) = call(op, {"self": whole}, [0])  # a view of it
+    part.copy_(op.cot)
+    return {"self": whole}
 
 
 @rule("aten.cat")
@@ -165,8 +174,16 @@ def where(op: Op) -> Flow:
         if op.given(key):
             flow[key] = part
         elif part.any():
-            op.constant((part * op[key]).sum(), "constant")
+            op.constant(_held(part, op[key]), "constant")
     return flow
+
+
+def _held(part: Tensor, what: Any) -> Tensor:
+    """``<part, what>`` for a constant that may be infinite where `part` is 0."""
+    reached = part[part != 0]
+    if isinstance(what, Tensor) and what.dim():
+        return (reached * what.expand(part.shape)[part != 0]).sum()
+    return (reached * what).sum()
 
 
 @rule("aten.masked_fill")
@@ -179,7 +196,7 @@ def masked_fill(op: Op) -> Flow:
     if op.given("value"):
         flow["value"] = filled
     elif filled.any():
-        op.constant((filled * op["value"]).sum(), "fill value")
+        op.constant(_held(filled, op["value"]), "fill value")
     return flow
 
 
