@@ -49,7 +49,7 @@ def test_what_is_not_kept_is_freed() -> None:
             seen.append(weakref.ref(y))
             return y + 1
 
-    walk = ww.walk(nn.Sequential(Spy(), nn.Identity()), torch.ones(3), keep=["nothing"])
+    walk = ww.walk(nn.Sequential(Spy(), nn.Identity()), torch.ones(3), keep=[])
     gc.collect()
     assert seen[0]() is None
     assert len(walk) == 2
@@ -155,6 +155,14 @@ def test_open_fused_states_what_it_changed() -> None:
     gap = np.abs(walk["out"].numpy().astype(float) - net()(X).detach().double().numpy()).max()
     assert facts["greatest_difference"] == gap
     assert facts["steps_opened"] == len(walk) > facts["steps_fused"]
+
+
+def test_open_fused_states_what_it_changed_in_a_plain_function() -> None:
+    x = torch.randn(50, 7)
+    walk = ww.walk(lambda t: t.softmax(-1), x, open_fused=True)
+    gap = np.abs(walk["out"].numpy().astype(float) - x.softmax(-1).double().numpy()).max()
+    assert walk.meta["open_fused"]["greatest_difference"] == gap > 0
+    assert walk.meta["open_fused"]["at"] == "out"
 
 
 def test_patching_inside_a_fused_op_needs_it_opened() -> None:
@@ -279,3 +287,11 @@ def test_globs_keep_what_modules_return_and_what_they_receive_only_when_asked() 
     )
     assert outputs["fc"].kept and not outputs["fc.in"].kept
     assert received["fc.in"].kept and not received["fc"].kept
+
+
+def test_keep_of_something_that_never_ran_is_refused() -> None:
+    with pytest.raises(
+        AddressError, match=r"keep= names '0\.wieght', which nothing that ran .* did you mean 0\.weight"
+    ):
+        ww.walk(net(), X, keep=["1", "0.wieght"])
+    assert ww.walk(net(), X, keep=["0.weight", "2/native_layer_norm", "in"])["2"].kept

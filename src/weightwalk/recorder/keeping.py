@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +10,13 @@ from typing import Any
 
 import torch
 
-from weightwalk.errors import UsageError
+from weightwalk.errors import AddressError, UsageError
 from weightwalk.recorder.keys import Key, key_of
 from weightwalk.recorder.mode import CallEvent, Tape
 from weightwalk.recorder.trees import PLAIN, tensors_by_path
 from weightwalk.walks.address import glob_regex
 from weightwalk.walks.model import short_name
+from weightwalk.walks.walk import Walk
 
 
 class Keeper:
@@ -24,8 +26,12 @@ class Keeper:
     """
 
     def __init__(
-        self, module_wanted: Callable[[CallEvent, str], bool], op_wanted: Callable[[str], bool] | None
+        self,
+        module_wanted: Callable[[CallEvent, str], bool],
+        op_wanted: Callable[[str], bool] | None,
+        patterns: Sequence[str],
     ) -> None:
+        self.patterns = patterns
         self.module_wanted = module_wanted
         self.op_wanted = op_wanted
         self.strong: dict[int, torch.Tensor] = {}
@@ -51,6 +57,27 @@ class Keeper:
     def forget(self, tensor: torch.Tensor) -> None:
         """The object was turned (``transpose_``): it looks at its storage in another way now."""
         self.known.pop(id(tensor), None)
+
+    def result(self, tree: Any) -> None:
+        """Keep what a plain function returned: its caller holds it anyway, and no module's name asks for it."""
+        for _, tensor in tensors_by_path(tree):
+            self._see(self.key(tensor), tensor, strong=True)
+
+    def check(self, walk: Walk) -> None:
+        """Refuse patterns that met nothing, for a mistyped one would store nothing and not say so.
+
+        Raises:
+            AddressError: A pattern names no value of `walk`.
+        """
+        paths = {call.path for call in walk.calls}
+        for pattern in self.patterns:
+            regex = glob_regex(pattern.removesuffix(".out"))
+            if not any(map(regex.fullmatch, paths)) and not any(map(regex.fullmatch, walk.names)):
+                near = difflib.get_close_matches(pattern, list(walk.names), n=2, cutoff=0.4)
+                hint = (
+                    f"did you mean {' or '.join(near)}?" if near else "record without keep= and see walk.addresses()."
+                )
+                raise AddressError(f"keep= names {pattern!r}, which nothing that ran has as its address; {hint}")
 
     def holds(self, storage: int, tensor: torch.Tensor) -> bool:
         """Whether that storage is kept; what was never seen comes from outside, and is kept by reference."""
@@ -146,7 +173,7 @@ def keeper_for(keep: Sequence[str] | str | None) -> Keeper | None:
             return inputs(f"{name}.in") or (not call.path and inputs("in"))
         return modules(name) or (not call.path and modules("logits"))
 
-    return Keeper(module_wanted, ops if any("/" in p for p in patterns) else None)
+    return Keeper(module_wanted, ops if any("/" in p for p in patterns) else None, patterns)
 
 
 def _names_inputs(pattern: str) -> bool:

@@ -165,6 +165,8 @@ class Recording:
                 if first + suffix in given:
                     given.setdefault(name + suffix, given[first + suffix])
         builder.store.snapshot(builder.externals, always=bool(self.snapshot)) if self.snapshot is not False else None
+        if self.tape.keeper is not None:
+            self.tape.keeper.check(walk)
         walk.meta = {**_environment(), "threads": torch.get_num_threads(), **self.meta}
         walk.labels = self.labels
         return walk
@@ -262,8 +264,8 @@ def walk(
         The walk. Mode, gradients, hooks, buffers and the random state of the model are as the call itself leaves them.
 
     Raises:
-        UsageError: `fn` cannot be called, `keep` is no pattern, an address of `patch` names nothing that ran, or a
-            recording already runs in this thread.
+        UsageError: `fn` cannot be called, an address of `keep` or `patch` names nothing that ran, or a recording already
+            runs in this thread.
 
     Example:
         >>> import torch, weightwalk as ww
@@ -297,7 +299,11 @@ def run(session: Recording, fn: Any, args: Any, kwargs: Any, axis_labels: Mappin
         result = fn(*args, **kwargs)
     if session.tape.patcher is not None:
         session.tape.patcher.check()
-    return session.walk(None if isinstance(fn, torch.nn.Module) else result)
+    if isinstance(fn, torch.nn.Module):
+        return session.walk()
+    if session.tape.keeper is not None:
+        session.tape.keeper.result(result)
+    return session.walk(result)
 
 
 @contextlib.contextmanager
