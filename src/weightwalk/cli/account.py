@@ -29,7 +29,13 @@ CUT says where to stop: inputs, tokens, modules, heads, neurons, heads+neurons, 
 @click.option(
     "--top", type=click.IntRange(1), metavar="N", default=12, show_default=True, help="Rows to show before the rest."
 )
-@click.option("--split", default=None, help="How a product of two signals is shared out (see the documentation).")
+@click.option(
+    "--split",
+    metavar="HOW",
+    default=None,
+    help="How a product of two signals is shared out: even (default), left, right, gradient, activation, weight, or "
+    "the left factor's share, 0 to 1.",
+)
 @common.fresh_option
 @common.seed_option
 @common.dtype_option
@@ -42,7 +48,7 @@ def command(
     common.needs_torch("to account for a number")
     walk = common.walk_of(source, given, **options)
     chosen = cut[0] if len(cut) == 1 else list(cut)
-    extra = {} if split is None else {"split": split}
+    extra = {} if split is None else {"split": _split(split)}
     with common.working("accounting"):
         account = walk.account(address, chosen, **extra)
     if as_json:
@@ -54,6 +60,13 @@ def command(
         target = console()
         put(account_lines(account, target.width, top), target)
     return 0
+
+
+def _split(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _words(words: tuple[str, ...]) -> tuple[str, str | None, str]:

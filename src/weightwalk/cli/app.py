@@ -84,6 +84,20 @@ class Commands(click.Group):
         sys.exit(_guarded(lambda: super(Commands, self).main(*args, **kwargs, standalone_mode=False)))
 
 
+def _interrupted() -> int:
+    """Say so and leave with 130.
+
+    Python ends the process by the signal itself (-2 to the caller), whatever was caught since, if the interrupt fell
+    into code that a C extension had started; so a real process leaves here and now.
+    """
+    click.echo("interrupted", err=True)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+    return 130
+
+
 def _guarded(run: Any) -> int:
     try:
         code = run()
@@ -96,8 +110,7 @@ def _guarded(run: Any) -> int:
         click.echo(f"Error: {error}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         return _pipe_closed()
     except MemoryError as error:

@@ -132,7 +132,8 @@ def _sum_of(teller: Teller, walk: Walk, value: Value, flat: int) -> Section | No
     row, column = divmod(flat, op.right.shape[-1])
     told = one_sum(teller.names, op, row, column, top=teller.top, digits=teller.digits)
     inner = op.left.shape[1]
-    title = f"{told.label} · as {min(teller.top or inner, inner)} of its {inner:,} terms and the rest"
+    shown = min(teller.top or inner, inner)
+    title = f"{told.label} · as " + (f"{shown} of its {inner:,} terms and the rest" if shown < inner else "all its terms")
     return Section(title, told.label, step.name, step.phase, (told,))
 
 

@@ -52,7 +52,8 @@ def closing_lines(account: Any, width: int) -> Iterator[Text]:
     yield from wrapped(text, width, "  ", "green")
     worst = account.worst
     if worst is not None:
-        text = f"conserved at each of {len(account.residuals):,} steps; "
+        steps = len(account.residuals)
+        text = f"conserved at each of {steps:,} steps; " if steps > 1 else "conserved at its one step; "
         text += f"worst at {worst.address}, {short(worst.relative)} of what flowed"
         yield from wrapped(text, width, "  ", "dim")
     for frozen in account.frozen:
