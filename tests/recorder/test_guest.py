@@ -128,3 +128,12 @@ def test_two_threads_record_two_models() -> None:
         assert len(walks[i]) == 2 * n
         np.testing.assert_array_equal(walks[i]["out"].numpy(), nets[i](x).detach().numpy())
     assert len(torch_module._global_forward_hooks) == 0
+
+
+def test_what_ran_before_an_error_is_recorded() -> None:
+    net, x = Breaks(), torch.ones(2, 3)
+    with pytest.raises(RuntimeError, match="the model's own error"), ww.recording(net) as walk:
+        net(x)
+    assert [s.op for s in walk] == ["aten.t.default", "aten.addmm.default"]
+    np.testing.assert_array_equal(walk["fc"].numpy(), net.fc(x).detach().numpy())
+    assert walk.verify().ok

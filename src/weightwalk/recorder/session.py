@@ -324,7 +324,7 @@ def recording(
         axis_labels: As for `walk`.
 
     Yields:
-        The walk, empty until the block ends.
+        The walk, to be read when the block has ended; after an error in the block it holds what ran before it.
 
     Raises:
         UsageError: `keep` is no pattern, an address of `patch` names nothing that ran, or a recording already runs in
@@ -346,8 +346,13 @@ def recording(
     session.meta["grad"] = torch.is_grad_enabled()
     session.labels = dict(axis_labels or {})
     shell: Walk = Walk.__new__(Walk)
-    with session.running():
-        yield shell
+    try:
+        with session.running():
+            yield shell
+    except BaseException:
+        with contextlib.suppress(Exception):  # the block's own error is the one to hear of
+            shell.__dict__.update(session.walk().__dict__)
+        raise
     if session.tape.patcher is not None:
         session.tape.patcher.check()
     shell.__dict__.update(session.walk().__dict__)
