@@ -67,7 +67,8 @@ def page(walk: Any, story: Story | None = None) -> str:
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        "<style>:root{color-scheme:light dark}body{max-width:75em;margin:1.5em auto;padding:0 1em}</style></head>"
+        "<style>:root{color-scheme:light dark}h1{font-size:1.5em}"
+        "body{max-width:75em;margin:1.5em auto;padding:0 1em;font-family:system-ui,sans-serif}</style></head>"
         f"<body><h1>{title}</h1>{walk_html(walk, story)}</body></html>\n"
     )
 
