@@ -133,7 +133,8 @@ def _sum_of(teller: Teller, walk: Walk, value: Value, flat: int) -> Section | No
     told = one_sum(teller.names, op, row, column, top=teller.top, digits=teller.digits)
     inner = op.left.shape[1]
     shown = min(teller.top or inner, inner)
-    title = f"{told.label} · as " + (f"{shown} of its {inner:,} terms and the rest" if shown < inner else "all its terms")
+    terms = f"{shown} of its {inner:,} terms and the rest" if shown < inner else "all its terms"
+    title = f"{told.label} · as {terms}"
     return Section(title, told.label, step.name, step.phase, (told,))
 
 

@@ -264,8 +264,8 @@ def walk(
         The walk. Mode, gradients, hooks, buffers and the random state of the model are as the call itself leaves them.
 
     Raises:
-        UsageError: `fn` cannot be called, an address of `keep` or `patch` names nothing that ran, or a recording already
-            runs in this thread.
+        UsageError: `fn` cannot be called, an address of `keep` or `patch` names nothing that ran, or a recording
+            already runs in this thread.
 
     Example:
         >>> import torch, weightwalk as ww
