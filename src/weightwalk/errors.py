@@ -5,7 +5,8 @@
     │     ├── ``AddressError``     no value has that address
     │     ├── ``NotKeptError``     the record has the step, but its numbers were not kept
     │     └── ``OverwrittenError`` memory held by reference was changed after the recording
-    └── ``RecordError``       a file is damaged, truncated or not a walk (exit code 2)
+    └── ``RecordError``       a file is truncated or not a walk (exit code 2)
+          └── ``DamagedError``   its digests do not match (exit code 1 from ``weightwalk verify``, else 2)
 
 Each message is one sentence or two: what was received, what was expected, the likely cause, the cure.
 """
@@ -35,3 +36,7 @@ class OverwrittenError(UsageError):
 
 class RecordError(WeightwalkError):
     """A file is damaged, truncated, or not a walk."""
+
+
+class DamagedError(RecordError):
+    """A walk was changed after it was saved: its bytes do not match their digests."""

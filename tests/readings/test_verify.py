@@ -15,7 +15,7 @@ from torch import nn
 from zoo import ZOO
 
 import weightwalk as ww
-from weightwalk.errors import UsageError
+from weightwalk.errors import DamagedError, UsageError
 from weightwalk.readings.verify import Report, verify
 from weightwalk.walks.walk import Walk
 
@@ -176,3 +176,19 @@ def test_the_quick_bound_is_no_looser_than_the_whole() -> None:
     again = late.verify("torch", drift=False).verdicts[late["out"].producer]
     assert again.status == "proven"
     assert again.fraction == pytest.approx(late.verify("numpy", drift=False).verdicts[at].fraction)
+
+
+def test_a_flipped_bit_that_no_step_reads_is_seen(tmp_path: Path) -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        x.detach()  # a step whose value nothing reads
+        unused = x * 3
+        del unused
+        return x + 1
+
+    path = ww.walk(fn, torch.ones(3)).save(tmp_path / "a.walk")
+    raw = bytearray(path.read_bytes())
+    at = raw.rindex(np.full(3, 3, np.float32).tobytes())
+    raw[at] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(DamagedError, match="do not match their SHA-256"):
+        ww.load(path).verify()

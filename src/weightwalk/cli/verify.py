@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from weightwalk.cli import common
+from weightwalk.errors import DamagedError
 
 EPILOG = """\b
 Examples:
@@ -13,7 +14,7 @@ Examples:
   weightwalk verify gpt "The capital of France is"
 
 \b
-Exit code 0: no step is wrong. 1: at least one is. 2: no such file, no walk, or one whose digests do not match."""
+Exit code 0: no step is wrong. 1: at least one is, or the digests do not match. 2: no such file, or no walk."""
 
 
 @click.command("verify", cls=common.NumbersWelcome, epilog=EPILOG)
@@ -36,9 +37,13 @@ def command(
     """Recompute every step of a walk in float64, independently, and hold each to its rounding-error bound."""
     if referee == "torch" or not common.is_walk_file(source):
         common.needs_torch("for the torch referee" if common.is_walk_file(source) else "to run a net")
-    walk = common.walk_of(source, given, fresh=fresh, seed=seed, dtype=dtype)
-    with common.counting("recomputing step") as progress:
-        report = walk.verify(referee, progress=progress)
+    try:
+        walk = common.walk_of(source, given, fresh=fresh, seed=seed, dtype=dtype)
+        with common.counting("recomputing step") as progress:
+            report = walk.verify(referee, progress=progress)
+    except DamagedError as error:  # the check has failed before the first step
+        click.echo(f"FAILED: {error}", err=True)
+        return 1
     if as_json:
         common.emit(report)
     else:

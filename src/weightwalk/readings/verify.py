@@ -151,6 +151,7 @@ def verify(
 
     Raises:
         UsageError: There is no referee of that name.
+        DamagedError: A walk read from a file does not match its digests.
 
     Example:
         >>> import torch, weightwalk as ww
@@ -160,6 +161,9 @@ def verify(
     """
     if referee not in REFEREES:
         raise UsageError(f"no referee is called {referee!r}; there are {', '.join(map(repr, REFEREES))}.")
+    digests = getattr(walk.store, "check", None)
+    if digests is not None:  # a file: every stored byte, also what no step reads
+        digests()
     found = faults(walk)
     broken = {i for i, _ in found if i >= 0}
     bench = _Bench(walk, referee)

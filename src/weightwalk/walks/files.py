@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from weightwalk.errors import NotKeptError, RecordError, UsageError
+from weightwalk.errors import DamagedError, NotKeptError, RecordError, UsageError
 from weightwalk.walks import index as walk_index
 from weightwalk.walks.dtypes import SAFETENSORS, numpy_dtype
 from weightwalk.walks.model import Value
@@ -184,7 +184,7 @@ class FileStore:
             else:
                 data = np.zeros(0, np.uint8)
             if hashlib.sha256(data.data).hexdigest() != b["sha256"]:
-                raise RecordError(
+                raise DamagedError(
                     f"{self.path} is damaged: the numbers of {b['name'] or f'buffer {index}'} do not match their "
                     f"SHA-256; a bit was changed after the walk was saved."
                 )
@@ -221,7 +221,7 @@ class FileStore:
         """Hold every stored buffer to its digest; the number checked.
 
         Raises:
-            RecordError: One does not match.
+            DamagedError: One does not match.
         """
         stored = [i for i, b in self.table.items() if b["stored"]]
         for i in stored:
@@ -302,7 +302,7 @@ def load(path: str | Path, *, weights: Any = None) -> Walk:
             f"Upgrade weightwalk."
         )
     if hashlib.sha256(meta["index"].encode()).hexdigest() != meta.get("sha256"):
-        raise RecordError(f"{path} is damaged: its index does not match its SHA-256.")
+        raise DamagedError(f"{path} is damaged: its index does not match its SHA-256.")
     store = FileStore(path)
     try:
         walk, store.table = walk_index.decode(meta["index"], store)
@@ -310,7 +310,7 @@ def load(path: str | Path, *, weights: Any = None) -> Walk:
         for value in walk.values:
             _inside(value, store.table.get(value.buffer))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: its index contradicts itself ({error}).") from None
+        raise DamagedError(f"{path} is damaged: its index contradicts itself ({error}).") from None
     if weights is not None:
         store.supply(_flat_weights(weights))
     return walk
