@@ -53,7 +53,8 @@ API = {
     "Networks": ("weightwalk:load_net", "weightwalk.nets:Net", "weightwalk.nets.inputs:Inputs"),
     "Errors": (
         "weightwalk.errors:WeightwalkError", "weightwalk.errors:UsageError", "weightwalk.errors:AddressError",
-        "weightwalk.errors:NotKeptError", "weightwalk.errors:OverwrittenError", "weightwalk.errors:RecordError", "weightwalk.errors:DamagedError",
+        "weightwalk.errors:NotKeptError", "weightwalk.errors:OverwrittenError", "weightwalk.errors:RecordError",
+        "weightwalk.errors:DamagedError",
     ),
 }  # fmt: skip
 
