@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from weightwalk import __version__
 from weightwalk.cli import main
-from weightwalk.cli.app import COMMANDS
+from weightwalk.cli.app import COMMANDS, _guarded
 
 
 def run(*words: str) -> Result:
@@ -360,22 +361,36 @@ def test_misuse_leaves_with_2() -> None:
     assert not done.stdout
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at /proc to see how far the command is")
-def test_an_interrupt_leaves_with_130() -> None:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONUNBUFFERED": "1"}
+def test_an_interrupt_leaves_with_130(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def net(x):\n    Path('running').touch()\n    time.sleep(60)\n    return x\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([p for p in sys.path if p] + [str(tmp_path)])}
     child = subprocess.Popen(
-        [sys.executable, "-m", "weightwalk", "walk", "sqrt", "2.0", "--fresh"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+        [sys.executable, "-m", "weightwalk", "walk", "slow:net", "2.0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=tmp_path,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while b"torch" not in Path(f"/proc/{child.pid}/maps").read_bytes() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)  # importing or training; either takes longer than this
+    while not (tmp_path / "running").exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     child.send_signal(signal.SIGINT)
     out, error = child.communicate(timeout=60)
     assert child.returncode == 130, (out, error)
     assert "interrupted" in error
     assert "Traceback" not in error
+
+
+def test_what_an_interrupt_broke_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that is interrupted leaves a half-made module, and whoever uses it fails in some other way."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+
+    def broken() -> None:
+        raise AttributeError("module 'numpy' has no attribute 'multiply'")
+
+    assert _guarded(broken, [signal.SIGINT]) == 130
+    with pytest.raises(AttributeError):
+        _guarded(broken, [])
 
 
 # Training steps ------------------------------------------------------------------------------------------------------

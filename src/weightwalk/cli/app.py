@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -81,7 +84,28 @@ class Commands(click.Group):
         if not kwargs.pop("standalone_mode", True):
             return super().main(*args, **kwargs, standalone_mode=False)
         _speakable()
-        sys.exit(_guarded(lambda: super(Commands, self).main(*args, **kwargs, standalone_mode=False)))
+        with _listening() as heard:
+            sys.exit(_guarded(lambda: super(Commands, self).main(*args, **kwargs, standalone_mode=False), heard))
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[list[int]]:
+    """Remember an interrupt: one that falls into an import comes out as some error of a half-made module."""
+    heard: list[int] = []
+    ours = sys.stdout is sys.__stdout__ and threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield heard
+        return
+
+    def hear(number: int, frame: Any) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _interrupted() -> int:
@@ -98,7 +122,7 @@ def _interrupted() -> int:
     return 130
 
 
-def _guarded(run: Any) -> int:
+def _guarded(run: Any, heard: list[int]) -> int:
     try:
         code = run()
         sys.stdout.flush()
@@ -121,6 +145,10 @@ def _guarded(run: Any) -> int:
     except OSError as error:
         click.echo(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.", err=True)
         return 2
+    except Exception:
+        if heard:
+            return _interrupted()
+        raise
 
 
 def _pipe_closed() -> int:
