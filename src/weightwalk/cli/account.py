@@ -9,8 +9,6 @@ import click
 from weightwalk.cli import common
 from weightwalk.errors import UsageError
 
-CUTS = ("inputs", "tokens", "modules", "heads", "neurons", "heads+neurons", "parameters")
-
 EPILOG = """\b
 Examples:
   weightwalk account gpt "The cat" "logits[-1, ' is']" --cut tokens

@@ -173,23 +173,11 @@ def record_net(
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise UsageError(f"{net.name!r} could not be run on {given!r}: {type(error).__name__}: {first}") from error
-    _kept_something(made, options.get("keep") or ())
     made.meta = {**made.meta, "net": net.name, "input": given, "seed": 0 if seed is None else seed}
     made.meta["provenance"] = dict(net.provenance)
     if target is not None:
         made.meta |= {"target": target, "lr": lr}
     return made
-
-
-def _kept_something(walk: Walk, keep: Sequence[str]) -> None:
-    """A pattern that names nothing is more likely a slip than a wish."""
-    from weightwalk.walks.address import find_all
-
-    for pattern in keep:
-        if not find_all(walk, pattern.partition("[")[0]):
-            raise UsageError(
-                f"--keep {pattern!r} names nothing of this walk; write an address or a glob such as 'fc1' or 'h.*.mlp'."
-            )
 
 
 def _cast(value: Any, dtype: Any) -> Any:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from weightwalk.walks.walk import Walk
 
 PROMPT = "The capital of France is"
-SEED = 0
 
 
 @click.command("demo")

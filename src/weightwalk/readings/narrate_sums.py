@@ -26,7 +26,6 @@ class Products:
     bias: np.ndarray | None
     left_value: Value
     out_value: Value
-    weight_first: bool = True
 
     @property
     def size(self) -> int:
