@@ -39,7 +39,7 @@ $(VENV)/.torch: $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "installing weightwalk"
-	@$(PIP) -e '.[torch,hf]'
+	@$(PIP) -e '.[torch,hf,formulas,plots]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml

@@ -1,0 +1,1 @@
+"""Exact formulas of piecewise-affine networks, and honest surrogates of the others."""
