@@ -36,7 +36,8 @@ class Partition:
         offsets: (R, outputs), b.
         values: (V, outputs), y at the vertices, carried along with the subdivision (not computed from A and b).
         affine: (R,) the maximal affine region to which each region belongs, 0 to `affine_regions` - 1.
-        tolerance: A unit whose |pre-activation| is below this fraction of its greatest size in the box is held to be at its kink.
+        tolerance: A unit whose pre-activation is nearer to its kink than this fraction of its greatest size in the box
+            is held to be at it.
         snapped: Vertices that were held to be at a kink without having been made as one.
         certificate: What the formula was held to.
     """
