@@ -140,7 +140,7 @@ def test_what_is_wrong_with_a_named_object(here: Path, spec: str, message: str) 
         ("helo", ["There is no net 'helo': did you mean hello?", "package.module:object"]),
         ("SQRT", ["did you mean sqrt?"]),
         ("gpt2", ["did you mean gpt or gpt2-tiny?", "openai-community/gpt2"]),
-        ("zzz", ["There is no net 'zzz'; a net can be a gallery name (linear, sqrt, hello, gpt, gpt2-tiny)"]),
+        ("zzz", ["There is no net 'zzz'; a net can be a gallery name (linear, sqrt, regions, hello, gpt, gpt2-tiny)"]),
         ("", ["There is no net ''"]),
         ("model.pt", ["'model.pt' is a pickle", "never does", "safetensors", "package.module:object"]),
         ("model.pth", ["is a pickle"]),
@@ -159,9 +159,9 @@ def test_wrong_names(spec: str, messages: list[str]) -> None:
 
 
 def test_other_files(tmp_path: Path) -> None:
-    (tmp_path / "net.onnx").write_bytes(b"")
+    (tmp_path / "net.h5").write_bytes(b"")
     with pytest.raises(UsageError, match="is a file of a kind that is no network"):
-        load_net(str(tmp_path / "net.onnx"))
+        load_net(str(tmp_path / "net.h5"))
 
 
 def test_a_pickle_is_refused_before_it_is_opened(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ Examples:
   weightwalk walk my_package.nets:make_net @input.npy --json
 
 \b
-NET is a gallery name (weightwalk nets), a directory with a transformers checkpoint, a .pt2 exported program, or
-package.module:object. INPUT is numbers (2.0 or 1,2,3), text, or @file (.npy, .json, .txt, .safetensors)."""
+NET is a gallery name (weightwalk nets), a directory with a transformers checkpoint, a .pt2 exported program, an .onnx
+or .nnet file, or package.module:object. INPUT is numbers (2.0 or 1,2,3), text, or @file (.npy, .json, .txt,
+.safetensors)."""
 
 
 @click.command("walk", cls=common.NumbersWelcome, epilog=EPILOG)

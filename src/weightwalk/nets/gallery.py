@@ -116,6 +116,23 @@ def _sqrt_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x, x.sqrt(), held, held.sqrt()
 
 
+def _regions() -> nn.Module:
+    from weightwalk.nets.modules import PlaneNet
+
+    return PlaneNet(hidden=16)
+
+
+def _regions_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    import torch
+
+    def surface(ticks: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cartesian_prod(ticks, ticks)
+        return x, (4 * x[:, :1]).sin() * (4 * x[:, 1:]).cos()
+
+    ticks = torch.linspace(-1, 1, 33, dtype=torch.float32)
+    return *surface(ticks), *surface((ticks[1:] + ticks[:-1]) / 2)
+
+
 def _hello() -> nn.Module:
     from weightwalk.nets.modules import HelloNet
 
@@ -159,6 +176,14 @@ GALLERY: dict[str, Entry] = {
             _sqrt,
             _sqrt_data,
             Recipe("mse", "adam", 0.02, 1000, seeds=tuple(range(8)), choose="best"),
+        ),
+        Entry(
+            "regions",
+            "sin(4x) cos(4y) on the square [-1, 1]², learned from 33 × 33 points by 16 + 16 ReLU units (2-16-16-1)",
+            "0.3, -0.2",
+            _regions,
+            _regions_data,
+            Recipe("mse", "adam", 0.01, 1000, seeds=tuple(range(4)), choose="best"),
         ),
         Entry(
             "hello",

@@ -47,6 +47,8 @@ class Expects:
         extra: Further keyword arguments of every call.
         what: Who says so, for messages: ``"its first layer, fc1,"``.
         shapes: Shapes of the example inputs of an exported program; -1 where any length will do.
+        names: Names of the numbers along the last axis, where the net has some.
+        box: (least, greatest) of each of these, where the net says for which inputs it was made.
     """
 
     dtype: torch.dtype = torch.float32
@@ -61,6 +63,8 @@ class Expects:
     extra: Mapping[str, Any] = field(default_factory=dict)
     what: str = "this net"
     shapes: tuple[tuple[int, ...], ...] = ()
+    names: tuple[str, ...] = ()
+    box: tuple[tuple[float, float], ...] = ()
 
     @property
     def ids(self) -> bool:

@@ -15,7 +15,7 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
 
 ACCEPTED = (
     f"a gallery name ({', '.join(NAMES)}), a directory with a transformers checkpoint, a hub name such as "
-    "openai-community/gpt2, an exported program (.pt2), or package.module:object"
+    "openai-community/gpt2, an exported program (.pt2), an .onnx or .nnet file, or package.module:object"
 )
 
 
@@ -23,8 +23,9 @@ def load_net(spec: str, *, fresh: bool = False, seed: int | None = None, progres
     """The network that `spec` names, ready to be walked.
 
     Args:
-        spec: A gallery name; a directory holding a ``transformers`` checkpoint; a hub name ``owner/name``; a ``.pt2``
-            file; or ``package.module:object``, which imports that module and is the only form that runs foreign code.
+        spec: A gallery name; a directory holding a ``transformers`` checkpoint; a hub name ``owner/name``; a
+            ``.pt2``, ``.onnx`` or ``.nnet`` file; or ``package.module:object``, which imports that module and is the
+            only form that runs foreign code.
         fresh: Train a gallery net anew even if it is remembered.
         seed: For gallery nets, train from this seed alone; for ``package.module:object``, the random state in which
             it is made (0 if None).
@@ -63,6 +64,14 @@ def load_net(spec: str, *, fresh: bool = False, seed: int | None = None, progres
         from weightwalk.nets.exported import exported_net
 
         return exported_net(path)
+    if suffix == ".onnx":
+        from weightwalk.nets.onnx_file import onnx_net
+
+        return onnx_net(path)
+    if suffix == ".nnet":
+        from weightwalk.nets.nnet import nnet_net
+
+        return nnet_net(path)
     if path.is_dir():
         from weightwalk.nets.checkpoint import checkpoint_net
 

@@ -32,6 +32,22 @@ class ReluNet(nn.Module):
         return self.fc2(self.relu(self.fc1(x)))
 
 
+class PlaneNet(nn.Module):
+    """``y = W3 relu(W2 relu(W1 x + b1) + b2) + b3`` of two inputs: it divides the plane into polygons."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(2, hidden, dtype=torch.float32)
+        self.relu1 = nn.ReLU()
+        self.fc2 = nn.Linear(hidden, hidden, dtype=torch.float32)
+        self.relu2 = nn.ReLU()
+        self.fc3 = nn.Linear(hidden, 1, dtype=torch.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 2) -> (N, 1)."""
+        return self.fc3(self.relu2(self.fc2(self.relu1(self.fc1(x)))))
+
+
 class HelloNet(nn.Module):
     """Embedding of 2, two hidden layers of 2 with ReLU, and one logit per token: 10 + 6 + 6 + 15 = 37 parameters.
 

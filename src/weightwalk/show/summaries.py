@@ -29,7 +29,8 @@ def net_lines(nets: NetList, width: int) -> Iterator[Text]:
     yield Text("")
     yield from wrapped(
         "Other people's: a directory with a transformers checkpoint, a hub name such as openai-community/gpt2, an "
-        "exported program (.pt2), or package.module:object, which imports and runs that module.",
+        "exported program (.pt2), an .onnx or .nnet file, or package.module:object, which imports and runs that "
+        "module.",
         width, "", "dim",
     )  # fmt: skip
 
