@@ -342,13 +342,13 @@ class _Norms:
 def _norms(affine: Affine) -> _Norms:
     rows = np.zeros((affine.size, max(len(affine.terms), 1)))
     for place, (_, matrix) in enumerate(affine.terms):
-        rows[:, place] = row_norms(matrix)
+        rows[:, place] = _row_norms(matrix)
     whole = np.sqrt((rows**2).sum(0))
     sources = tuple(j for j, _ in affine.terms)
     return _Norms(sources, rows, whole, np.abs(affine.bias), float(np.linalg.norm(affine.bias)))
 
 
-def row_norms(matrix: Matrix) -> np.ndarray:
+def _row_norms(matrix: Matrix) -> np.ndarray:
     """Euclidean norm of each row; of an operator that has no entries to read, estimated from 16 random vectors.
 
     It only says how large the terms of a sum are, so that an estimate will do.

@@ -14,7 +14,7 @@ import numpy as np
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.certificate import Certificate, Check, agreement
-from weightwalk.formulas.kinks import Progress, Stretch, joined, propagate
+from weightwalk.formulas.kinks import Progress, joined, propagate
 from weightwalk.formulas.piecewise import PiecewiseNet
 
 Oracle = Callable[[np.ndarray], np.ndarray]
@@ -113,7 +113,7 @@ class Line:
 
     @cached_property
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every place where y can be greatest or least, ascending, and y there, (places, outputs); infinite on a ray."""
+        """Every place where y can be extreme, ascending, and y there, (places, outputs); infinite at the end of a ray."""
         at, y = [self.kinks], [self.values]
         for end, row, way in ((self.start, 0, -1.0), (self.end, -1, 1.0)):
             here = self.slopes[row] * end + self.intercepts[row] if math.isfinite(end) else self.intercepts[row]
@@ -125,7 +125,7 @@ class Line:
         return np.concatenate(at), np.concatenate(y)
 
     def range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest y over the interval, each (outputs,); exact, since y has its extremes at kinks and ends."""
+        """Least and greatest y, each (outputs,): exact, since y has its extremes at kinks and ends."""
         y = self.extremes[1]
         return y.min(axis=0), y.max(axis=0)
 
@@ -192,7 +192,7 @@ def line(
         end=end,
         kinks=kinks,
         switches=_switches(pattern),
-        bends=change.any(axis=0),
+        bends=np.asarray(change.any(axis=0)),
         slopes=slopes,
         intercepts=intercepts,
         values=slopes[:-1] * kinks[:, None] + intercepts[:-1],

@@ -1,0 +1,253 @@
+"""The regions of a plane in fractions: the referee of `weightwalk.formulas.plane`.
+
+Every point is three whole numbers (X, Y, W), W > 0 and without a common divisor, for (X / W, Y / W): two points are the
+same if and only if their numbers are. Each polygon is cut by one unit after another. Nothing is rounded, so that there
+is no tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import gcd
+
+import numpy as np
+
+from weightwalk.errors import UsageError
+from weightwalk.formulas.certificate import Check
+from weightwalk.formulas.partition import Box, Partition
+from weightwalk.formulas.piecewise import PiecewiseNet
+from weightwalk.formulas.rational_net import Columns, WholeLayer, fraction, whole_net
+
+Point = tuple[int, int, int]
+Ring = tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class ExactPartition:
+    """Every activation region of a net of two numbers in a box, nothing rounded.
+
+    Attributes:
+        net: The net of (s, t).
+        box: The rectangle.
+        polygons: Per region its vertices, counterclockwise; neighbours share vertices.
+        patterns: Per region and layer, the piece of every unit.
+        slopes: Per region and output, A of ``y = A (s, t) + b``.
+        offsets: Per region and output, b.
+        affine: Per region, the maximal affine region to which it belongs.
+    """
+
+    net: PiecewiseNet
+    box: Box
+    polygons: tuple[tuple[tuple[Fraction, Fraction], ...], ...]
+    patterns: tuple[tuple[tuple[int, ...], ...], ...]
+    slopes: tuple[tuple[tuple[Fraction, Fraction], ...], ...]
+    offsets: tuple[tuple[Fraction, ...], ...]
+    affine: tuple[int, ...]
+
+    @property
+    def activation_regions(self) -> int:
+        """Regions of one activation pattern each."""
+        return len(self.polygons)
+
+    @property
+    def affine_regions(self) -> int:
+        """Maximal connected sets of one affine map; regions are connected where they share an edge."""
+        return max(self.affine) + 1
+
+    @cached_property
+    def areas(self) -> tuple[Fraction, ...]:
+        """Area of each region; they sum to that of the box."""
+        return tuple(
+            sum((x * v - u * y for (x, y), (u, v) in zip(p, (*p[1:], p[0]), strict=True)), Fraction(0)) / 2
+            for p in self.polygons
+        )
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A polygon after some layers."""
+
+    ring: Ring
+    sources: tuple[Columns, ...]
+    pattern: tuple[tuple[int, ...], ...]
+
+
+def partition_exact(net: PiecewiseNet, box: Box) -> ExactPartition:
+    """All regions of a small net of two numbers in a box, in fractions.
+
+    Args:
+        net: A net with two inputs, whose entries are those of the original net.
+        box: The rectangle.
+
+    Raises:
+        UsageError: The net has not two inputs, is not exact, or is too large; the box is empty.
+    """
+    if net.n != 2:
+        raise UsageError(f"A plane needs a net of two numbers, and this one has {net.n} inputs.")
+    (a, b), (c, d) = ((fraction(low), fraction(high)) for low, high in box)
+    if a >= b or c >= d:
+        raise UsageError(f"The box {box} is empty; give ((least s, greatest s), (least t, greatest t)).")
+    whole = whole_net(net)
+    corners = tuple(_point(x, y) for x, y in ((a, c), (b, c), (b, d), (a, d)))
+    regions = [_Region(corners, (([1, 0], [0, 1], [0, 0]),), ())]
+    for k, layer in enumerate(whole.layers):
+        whole.spend(len(regions), k, "regions")
+        regions = [part for region in regions for part in _cut(region, layer)]
+    whole.spend(len(regions), len(whole.layers), "regions")
+    maps = [whole.output(region.sources) for region in regions]
+    under = whole.output.scale
+    return ExactPartition(
+        net=net,
+        box=box,
+        polygons=tuple(tuple((Fraction(x, w), Fraction(y, w)) for x, y, w in r.ring) for r in regions),
+        patterns=tuple(r.pattern for r in regions),
+        slopes=tuple(
+            tuple((Fraction(s, under), Fraction(t, under)) for s, t in zip(m[0], m[1], strict=True)) for m in maps
+        ),
+        offsets=tuple(tuple(Fraction(x, under) for x in m[2]) for m in maps),
+        affine=_merged([r.ring for r in regions], maps),
+    )
+
+
+def _point(x: Fraction, y: Fraction) -> Point:
+    w = x.denominator * y.denominator
+    return _reduced(x.numerator * y.denominator, y.numerator * x.denominator, w)
+
+
+def _reduced(x: int, y: int, w: int) -> Point:
+    common = gcd(x, y, w)
+    return x // common, y // common, w // common
+
+
+def _cut(region: _Region, layer: WholeLayer) -> list[_Region]:
+    """The region, cut along every kink of every unit that passes through it."""
+    z = layer.affine(region.sources)
+    parts: list[tuple[Ring, list[int]]] = [(region.ring, [])]
+    for a, b, c, kinks in zip(*z, layer.kinks, strict=True):
+        parts = [(ring, [*pieces, 0]) for ring, pieces in parts]
+        for kink in kinks:
+            parts = _cut_by((a, b, c - kink), region.ring, parts)
+    return [
+        _Region(ring, (*region.sources, layer.apply(z, pieces)), (*region.pattern, tuple(pieces)))
+        for ring, pieces in parts
+    ]
+
+
+def _cut_by(
+    form: tuple[int, int, int], whole: Ring, parts: list[tuple[Ring, list[int]]]
+) -> list[tuple[Ring, list[int]]]:
+    """Each part cut by ``form = 0``; the last piece of those where the form is positive is one higher."""
+    values = [_value(form, p) for p in whole]
+    if min(values) >= 0 or max(values) <= 0:  # it passes by the whole region, so by every part
+        above = max(values) > 0
+        return [(ring, [*pieces[:-1], pieces[-1] + above]) for ring, pieces in parts]
+    out = []
+    for ring, pieces in parts:
+        below, above = _halves(form, ring)
+        if below:
+            out.append((below, pieces))
+        if above:
+            out.append((above, [*pieces[:-1], pieces[-1] + 1]))
+    return out
+
+
+def _value(form: tuple[int, int, int], p: Point) -> int:
+    return form[0] * p[0] + form[1] * p[1] + form[2] * p[2]
+
+
+def _halves(form: tuple[int, int, int], ring: Ring) -> tuple[Ring, Ring]:
+    """The parts of a convex ring where the form is negative and positive; () where it is nowhere so.
+
+    A ring on which the form is zero throughout counts as negative.
+    """
+    values = [_value(form, p) for p in ring]
+    if max(values) <= 0:
+        return ring, ()
+    if min(values) >= 0:
+        return (), ring
+    below, above = [], []
+    for i, (p, d) in enumerate(zip(ring, values, strict=True)):
+        if d <= 0:
+            below.append(p)
+        if d >= 0:
+            above.append(p)
+        q, e = ring[i - len(ring) + 1], values[i - len(ring) + 1]
+        if (d < 0 < e) or (e < 0 < d):
+            f, g = abs(e), abs(d)
+            new = _reduced(f * p[0] + g * q[0], f * p[1] + g * q[1], f * p[2] + g * q[2])
+            below.append(new)
+            above.append(new)
+    return tuple(below), tuple(above)
+
+
+def _merged(rings: Sequence[Ring], maps: Sequence[Columns]) -> tuple[int, ...]:
+    """The maximal affine region of each region: joined where they share an edge and have equal maps."""
+    root = list(range(len(rings)))
+
+    def find(r: int) -> int:
+        while root[r] != r:
+            root[r] = root[root[r]]
+            r = root[r]
+        return r
+
+    other: dict[tuple[Point, Point], int] = {}
+    for r, ring in enumerate(rings):
+        for p, q in zip(ring, (*ring[1:], ring[0]), strict=True):
+            other[p, q] = r
+    for (p, q), r in other.items():
+        neighbour = other.get((q, p))
+        if neighbour is not None and maps[r] == maps[neighbour]:
+            root[find(r)] = find(neighbour)
+    names: dict[int, int] = {}
+    return tuple(names.setdefault(find(r), len(names)) for r in range(len(rings)))
+
+
+def check_partition(partition: Partition, exact: ExactPartition, limit: float = 1e-12) -> tuple[Check, ...]:
+    """A partition in float64 against the same in fractions: both counts, patterns, areas, maps.
+
+    Regions are matched by their patterns, each of which is that of one region only. Areas are compared relative to
+    that of the box, coefficients relative to the greatest of their kind.
+    """
+    found = [bytes(row) for row in _rows(partition.pattern, partition.activation_regions)]
+    wanted = {bytes(piece for layer in pattern for piece in layer): r for r, pattern in enumerate(exact.patterns)}
+    strange = len(set(found) ^ set(wanted))
+    counts = (
+        ("activation regions, against fractions", partition.activation_regions, exact.activation_regions),
+        ("maximal affine regions, against fractions", partition.affine_regions, exact.affine_regions),
+        ("activation patterns that only one of the two has", strange, 0),
+    )
+    checks = [Check(name, n, f"= {m}", n == m) for name, n, m in counts]
+    if strange or partition.activation_regions != exact.activation_regions:
+        return tuple(checks)
+    order = [wanted[row] for row in found]
+    (a, b), (c, d) = exact.box
+    area = (fraction(b) - fraction(a)) * (fraction(d) - fraction(c))
+    for name, some, true, size in (
+        ("areas", partition.areas, exact.areas, area),
+        ("slopes", partition.slopes, exact.slopes, None),
+        ("offsets", partition.offsets, exact.offsets, None),
+    ):
+        whole = np.array(true, dtype=object)[order]
+        error = np.abs(whole - _fractions(some).reshape(whole.shape)).max()
+        size = size if size is not None else np.abs(whole).max()
+        checks.append(
+            Check(
+                f"greatest distance of {name} from the fractions",
+                float(error),
+                f"<= {limit:g} x {float(size):.3g}",
+                bool(error <= fraction(limit) * size),
+            )
+        )
+    return tuple(checks)
+
+
+def _rows(pattern: Sequence[np.ndarray], regions: int) -> np.ndarray:
+    """(R, units) uint8, all layers beside each other."""
+    return np.concatenate([np.zeros((regions, 0), np.uint8), *(p.astype(np.uint8) for p in pattern)], axis=1)
+
+
+def _fractions(array: np.ndarray) -> np.ndarray:
+    return np.array([fraction(x) for x in array.ravel().tolist()], dtype=object)
