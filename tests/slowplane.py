@@ -1,4 +1,4 @@
-"""The regions of a small ReLU net, slowly and in rational arithmetic: an oracle that shares no code with the enumerator.
+"""The regions of a small ReLU net, slowly, in rational arithmetic: an oracle that shares no code with the enumerator.
 
 Each unit in turn cuts every polygon in two (Sutherland and Hodgman's clipping), with the affine maps carried along as
 fractions. Floats are fractions already, so that nothing is rounded before the very end.
@@ -103,7 +103,7 @@ def moments(polygon: list[Point]) -> dict[str, Fraction]:
 
 
 def partition(weights, biases, box=((-1.0, 1.0), (-1.0, 1.0)), net: PiecewiseNet | None = None) -> Partition:
-    """The same as a `Partition`; a region of its own for each pattern, merged where maps are equal (never mind where)."""
+    """The same as a `Partition`; regions of equal maps count as one maximal affine region, wherever they lie."""
     net = net or mlp(weights, biases)
     pieces = exact_pieces(weights, biases, box)
     number: dict[Point, int] = {}

@@ -1,12 +1,12 @@
-"""What the pieces of a formula add up to: range, mean, variance, steepest slopes, sensitivities; exact, not sampled.
+"""What the pieces of a formula add up to: range, mean, variance, slopes, sensitivities; exact, not sampled.
 
-A piecewise-affine function f over a box is cut into *cells*: the pieces of a line, or the triangles of each region's fan.
-On a cell of dimension d with vertex values f_0 .. f_d, and x uniform on it::
+A piecewise-affine function f over a box is cut into *cells*: the pieces of a line, or the triangles of each region's
+fan. On a cell of dimension d with vertex values f_0 .. f_d, and x uniform on it::
 
     E[f] = (f_0 + ... + f_d) / (d + 1),      E[f^2] = ((f_0 + ... + f_d)^2 + f_0^2 + ... + f_d^2) / ((d + 1)(d + 2))
 
-so that every expectation over the box is a sum over cells, weighted by length or area. The variance is the second moment
-of f - E[f], a sum of terms that are never negative, so that nothing cancels.
+so that every expectation over the box is a sum over cells, weighted by length or area. The variance is the second
+moment of f - E[f], a sum of terms that are never negative, so that nothing cancels.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def cells(of: Partition | Line) -> Cells:
     """The cells of a partition (its regions, each cut into a fan of triangles) or of a line (its pieces).
 
     Raises:
-        UsageError: The partition is of the whole plane: its integrals are not finite.
+        UsageError: The partition is of the whole plane, or the line is infinite: integrals are not finite.
     """
     return _triangles(of) if isinstance(of, Partition) else _segments(of)
 
@@ -103,20 +103,27 @@ def _triangles(of: Partition) -> Cells:
     corners = of.vertices[rings]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     areas = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
-    return Cells(
-        of.net, of.box, corners, of.values[rings], areas, piece, of.slopes, of.affine, of.certificate
-    )  # fmt: skip
+    return Cells(of.net, of.box, corners, of.values[rings], areas, piece, of.slopes, of.affine, of.certificate)
 
 
 def _segments(of: Line) -> Cells:
-    ends = np.concatenate([[of.start], of.kinks, [of.end]])
-    corners = np.stack([ends[:-1], ends[1:]], 1)[..., None]
-    values = of.slopes[:, None, :] * corners + of.intercepts[:, None, :]
+    if not (math.isfinite(of.start) and math.isfinite(of.end)):
+        raise UsageError(
+            f"The line runs from {of.start:g} to {of.end:g}, where a mean has no meaning: give it two finite ends."
+        )
+    at, y = of.extremes
     slopes = of.slopes[..., None]
-    count = np.arange(len(slopes))
     return Cells(
-        of.net, ((float(of.start), float(of.end)),), corners, values, np.diff(ends), count, slopes, count, of.certificate
-    )  # fmt: skip
+        net=of.net,
+        box=((float(of.start), float(of.end)),),
+        corners=np.stack([at[:-1], at[1:]], 1)[..., None],
+        values=np.stack([y[:-1], y[1:]], 1),
+        measures=np.diff(at),
+        piece=np.arange(len(slopes)),
+        slopes=slopes,
+        merged=np.concatenate([[0], np.cumsum(of.bends)]),
+        certificate=of.certificate,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,13 +200,13 @@ def summary(of: Partition | Line, *, points: int = 4096, seed: int = 0) -> Summa
 
     Args:
         of: A partition of a box, or a line.
-        points: Fresh points, drawn uniformly, at which the net itself is run to check range, mean and variance: no value
-            may leave the range, and mean and second moment must lie within Hoeffding's bound for a false alarm of 1e-9.
-            0 leaves these checks out.
+        points: Fresh points, drawn uniformly, at which the net itself is run to check range, mean and variance: no
+            value may leave the range, and mean and variance must lie within Hoeffding's bound for a false alarm of
+            1e-9. 0 leaves these checks out.
         seed: Of the fresh points.
 
     Raises:
-        UsageError: The partition is of the whole plane, or has no area.
+        UsageError: The partition is of the whole plane, the line is infinite, or the pieces have no size.
     """
     parts = cells(of)
     if not parts.total > 0:
@@ -248,8 +255,14 @@ def _expect(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _checks(
-    parts: Cells, points: int, seed: int, least: np.ndarray, greatest: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> list[Check]:  # fmt: skip
+    parts: Cells,
+    points: int,
+    seed: int,
+    least: np.ndarray,
+    greatest: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> list[Check]:
     """The sizes of all cells against the box, and fresh points against range, mean and variance."""
     gap = abs(parts.total - parts.volume) / parts.volume
     found = [Check("size of all pieces against the box, relative", gap, "<= 1e-9", gap <= 1e-9)]
