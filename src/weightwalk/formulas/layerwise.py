@@ -1,0 +1,167 @@
+"""Polygons carried through a net, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from weightwalk.formulas.piecewise import Layer, PiecewiseNet
+from weightwalk.formulas.rings import Rings, members, unpack
+from weightwalk.formulas.rounding import SURE, noise, size_after
+from weightwalk.formulas.subdivide import Table, changes, divide, edge_ends, snapped
+
+GROWTH = 2.5
+"""Bytes held at the worst moment per byte of the final table: it is copied when it grows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """What one layer did to the polygons.
+
+    Attributes:
+        parent: (R,) the polygon before the layer that each polygon was cut from, ascending; None where it cuts nothing.
+        after: (R, W) bits of the units above their kinks; bit p n + i for kink p of unit i of n.
+        limit: (kinks, n) within which a unit was held to be at its kink.
+    """
+
+    parent: np.ndarray | None
+    after: np.ndarray | None
+    limit: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The polygons after some layers.
+
+    Attributes:
+        cells: The polygons.
+        label: (edges,) what each edge lies on, see `Partition.edge`.
+        coords: (V, 2), or homogeneous (V, 3).
+        sources: h_j at the vertices, (V, n_j), where it is still read; the first place stands for `coords`.
+        sizes: Greatest |h_j| of each unit.
+        errors: Rounding error to be expected of it.
+        levels: One per layer.
+        snapped: See `Partition`.
+    """
+
+    cells: Rings
+    label: np.ndarray
+    coords: np.ndarray
+    sources: tuple[np.ndarray | None, ...]
+    sizes: tuple[np.ndarray, ...]
+    errors: tuple[np.ndarray, ...]
+    levels: tuple[Level, ...] = ()
+    snapped: int = 0
+
+    @property
+    def scale(self) -> np.ndarray | float:
+        """What biases are multiplied by."""
+        return self.coords[:, 2:] if self.coords.shape[1] == 3 else 1.0
+
+    @property
+    def inputs(self) -> list[np.ndarray | None]:
+        """What an `Affine` reads."""
+        return [self.coords[:, :2], *self.sources[1:]]
+
+
+def begin(cells: Rings, label: np.ndarray, coords: np.ndarray) -> Stage:
+    """Polygons that no layer has divided yet."""
+    size = np.abs(coords[:, :2]).max(axis=0)
+    return Stage(cells, label, coords, (None,), (size,), (np.zeros(2),))
+
+
+def values(net: PiecewiseNet, stage: Stage) -> np.ndarray:
+    """y at the vertices, after the last layer."""
+    return net.output(stage.inputs, stage.scale)
+
+
+def width(net: PiecewiseNet, k: int, stage: Stage) -> tuple[int, int]:
+    """Columns that are carried while layer k (from 1) cuts: floats, and units among them."""
+    layer = net.layers[k - 1]
+    kept = sum(s.shape[1] for j, s in enumerate(stage.sources) if s is not None and net.last_read[j] > k)
+    units = layer.size * layer.activation.count
+    return stage.coords.shape[1] + kept + units, units
+
+
+def through(net: PiecewiseNet, k: int, stage: Stage, tolerance: float, guard: Callable[[int, int, int], None]) -> Stage:
+    """The polygons after layer k (from 1).
+
+    Args:
+        net: The net.
+        k: The layer.
+        stage: After the layers before it.
+        tolerance: Fraction of a unit's greatest size within which it is held to be at its kink.
+        guard: Called with the layer, the polygons known so far, and a bound on the vertices; may raise.
+    """
+    layer = net.layers[k - 1]
+    z = layer.affine(stage.inputs, stage.scale)
+    error = noise(layer.affine, list(stage.sizes), list(stage.errors))
+    least, greatest = z.min(axis=0), z.max(axis=0)
+    sizes = (*stage.sizes, size_after(layer.activation, least, greatest))
+    errors = (*stage.errors, error * np.abs(layer.activation.slopes).max(axis=1, initial=0.0))
+    limit = _limits(layer, least, greatest, error, tolerance)
+    stage = replace(stage, sizes=sizes, errors=errors)
+    kept = [j for j, s in enumerate(stage.sources) if s is not None and net.last_read[j] > k]
+    if not layer.activation.count:
+        h = layer.activation(z, stage.scale)
+        sources = tuple(s if j in kept else None for j, s in enumerate(stage.sources))
+        return replace(stage, sources=(*sources, h), levels=(*stage.levels, Level(None, None, limit)))
+    table = _table(layer, stage, z, kept, limit)
+    del z
+    _foresee(table, stage, k, guard)
+    first = sum(la.size for la in net.layers[: k - 1])
+    names = first + np.tile(np.arange(layer.size), layer.activation.count)
+    cut = divide(table, stage.cells, stage.label, names, lambda count: guard(k, count, 0))
+    return _collect(layer, stage, table, kept, cut.cells, Level(cut.parent, cut.after, limit), cut.repaired)
+
+
+def _limits(layer: Layer, least: np.ndarray, greatest: np.ndarray, error: np.ndarray, tolerance: float) -> np.ndarray:
+    """(kinks, n) within which a unit is held to be at its kink."""
+    kinks = layer.activation.kinks.T
+    size = np.maximum(np.abs(least - kinks), np.abs(greatest - kinks))
+    return np.maximum(np.maximum(tolerance * size, SURE * (error + 2.0**-53 * np.abs(kinks))), 1e-300)
+
+
+def _table(layer: Layer, stage: Stage, z: np.ndarray, kept: list[int], limit: np.ndarray) -> Table:
+    """Coordinates, what later layers still read, and every unit's distance from each of its kinks."""
+    kinks = layer.activation.kinks
+    moved = [z - kinks[:, p] * stage.scale if kinks[:, p].any() else z for p in range(layer.activation.count)]
+    carried = [s for j in kept if (s := stage.sources[j]) is not None]
+    rows = np.concatenate([stage.coords, *carried, *moved], axis=1)
+    return Table(rows, limit.size, limit.ravel(), stage.coords.shape[1] == 3)
+
+
+def _foresee(table: Table, stage: Stage, k: int, guard: Callable[[int, int, int], None]) -> None:
+    """Tell the guard how many polygons there will be at least, and vertices at most."""
+    cells, words = stage.cells, table.above.shape[1]
+    crossed = cells.either(table.above) & cells.either(table.below)
+    per_cell = np.bincount(members(crossed)[0], minlength=cells.count)
+    a, b, _ = edge_ends(cells, len(stage.label))
+    on_edge = int(unpack(changes(table, a, b), 64 * words).sum(dtype=np.int64))
+    inside = int((per_cell * (per_cell - 1) // 2).sum())
+    guard(k, cells.count + int(per_cell.sum()), table.count + on_edge + inside)
+
+
+def _collect(
+    layer: Layer, stage: Stage, table: Table, kept: list[int], cells: Rings, level: Level, repaired: int
+) -> Stage:
+    """The stage after the cut: what was carried, and the layer's own output at all vertices."""
+    rows, at = table.rows, stage.coords.shape[1]
+    coords = rows[:, :at].copy()
+    sources: list[np.ndarray | None] = [None] * (len(stage.sources) + 1)
+    for j in kept:
+        source = stage.sources[j]
+        if source is not None:
+            sources[j] = rows[:, at : at + source.shape[1]].copy()
+            at += source.shape[1]
+    scale = coords[:, 2:] if coords.shape[1] == 3 else 1.0
+    z = rows[:, at : at + layer.size]
+    if layer.activation.kinks[:, 0].any():
+        z = z + layer.activation.kinks[:, 0] * scale
+    sources[-1] = layer.activation(z, scale)
+    return replace(
+        stage, cells=cells, label=table.label, coords=coords, sources=tuple(sources),
+        levels=(*stage.levels, level), snapped=stage.snapped + snapped(table) + repaired,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Every activation region of a net of two numbers, exactly.
+
+The polygons are cut layer by layer (`weightwalk.formulas.layerwise`), all units of a layer at once
+(`weightwalk.formulas.subdivide`). Cost grows as regions x width, and as vertices x width^2 for each matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from weightwalk.errors import UsageError
+from weightwalk.formulas.certificate import Certificate
+from weightwalk.formulas.layerwise import GROWTH, Stage, begin, through, values, width
+from weightwalk.formulas.maps import map_noise, maps, patterns
+from weightwalk.formulas.merge import connected, equal_maps, neighbours
+from weightwalk.formulas.partition import Box, Partition
+from weightwalk.formulas.piecewise import PiecewiseNet
+from weightwalk.formulas.planecheck import certify
+from weightwalk.formulas.rings import Rings
+
+Oracle = Callable[[np.ndarray], np.ndarray]
+"""From points (N, 2) of the plane to the net's outputs (N, outputs), computed in another way than by the formula."""
+
+
+def partition(
+    net: PiecewiseNet, box: Box | None = ((-1.0, 1.0), (-1.0, 1.0)), *, max_regions: int = 2_000_000,
+    memory: int = 2 << 30, tolerance: float = 1e-12, seed: int = 0, oracle: Oracle | None = None, maps: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Partition:  # fmt: skip
+    """Every activation region of a net of two numbers in a rectangle, or in the whole plane.
+
+    Args:
+        net: Of two inputs; see `PiecewiseNet.restrict` for a plane through the inputs of a larger one.
+        box: ((least s, greatest s), (least t, greatest t)); None for the whole plane.
+        max_regions: More than so many are refused, at the layer that would make them.
+        memory: Bytes that may be in use while a layer is cut.
+        tolerance: Fraction of a unit's greatest size in the box within which it is held to be at its kink.
+        seed: Of the fresh points on which the formula is compared with the net.
+        oracle: The net, computed independently; without it, `net` itself.
+        maps: Whether to give the affine maps, and with them the maximal affine regions.
+        progress: Called with the units done and the number of units.
+
+    Raises:
+        UsageError: For a net of other than two inputs, weights that are not finite, an empty box, more than
+            `max_regions` regions, or more bytes than `memory`.
+
+    Example:
+        >>> import numpy as np
+        >>> from weightwalk.formulas.piecewise import mlp
+        >>> net = mlp([np.eye(2), np.array([[1.0, 1.0]])], [np.zeros(2), np.zeros(1)])  # relu(s) + relu(t)
+        >>> found = partition(net)
+        >>> found.activation_regions, found.affine_regions, found.areas.tolist()
+        (4, 4, [1.0, 1.0, 1.0, 1.0])
+    """
+    check_net(net)
+    stage = begin(*_rectangle(check_box(box)))
+    guard = _Guard(net, stage, max_regions, memory)
+    total, done = sum(layer.size for layer in net.layers), 0
+    for k, layer in enumerate(net.layers, 1):
+        guard.stage = stage
+        stage = through(net, k, stage, tolerance, guard)
+        done += layer.size
+        if progress is not None:
+            progress(done, total)
+    return _finish(net, box, stage, tolerance, seed, oracle, wanted=maps)
+
+
+def _finish(
+    net: PiecewiseNet, box: Box | None, stage: Stage, tolerance: float, seed: int, oracle: Oracle | None, wanted: bool
+) -> Partition:
+    """The facts of the last stage."""
+    cells, count = stage.cells, stage.cells.count
+    slopes, offsets = maps(net, stage.levels, count) if wanted else _no_maps(net)
+    affine = np.arange(count)
+    if wanted:
+        a, b, _ = neighbours(cells, len(stage.label))
+        same = equal_maps(slopes, a, b, map_noise(net))
+        affine = connected(count, a[same], b[same])
+    found = Partition(
+        net=net, box=box, vertices=stage.coords, infinite=np.zeros(len(stage.coords), bool), ring=cells.ring,
+        start=np.append(cells.start, len(cells.ring)), edge=stage.label[cells.edge],
+        pattern=patterns(net, stage.levels, count), slopes=slopes, offsets=offsets, values=values(net, stage),
+        affine=affine, tolerance=tolerance, snapped=stage.snapped, certificate=Certificate((), seed),
+    )  # fmt: skip
+    return certify(found, stage.levels, seed, oracle)
+
+
+def check_net(net: PiecewiseNet) -> None:
+    """Refuse what has no plane, or no numbers."""
+    if net.n != 2:
+        raise UsageError(
+            f"the regions of a plane were asked of a net of {net.n} input{'s' if net.n != 1 else ''}; it takes a net of "
+            "two, or a plane through the input space of a larger one (--plane)."
+        )
+    for name, affine in (*((layer.name, layer.affine) for layer in net.layers), ("the output", net.output)):
+        parts = [affine.bias, *(m for _, m in affine.terms)]
+        for part in parts:
+            data = part if isinstance(part, np.ndarray) else getattr(part, "data", None)
+            if isinstance(data, np.ndarray) and not np.isfinite(data).all():
+                raise UsageError(
+                    f"{name} has weights that are not finite (NaN or infinite), so its kinks lie nowhere; "
+                    "look for the training step that overflowed."
+                )
+
+
+def check_box(box: Box | None) -> Box | None:
+    """The box in floats, or one sentence."""
+    if box is None:
+        return None
+    try:
+        sides = np.array(box, np.float64)
+    except (TypeError, ValueError):
+        sides = np.zeros(0)
+    if sides.shape != (2, 2):
+        raise UsageError(
+            f"the box {box!r} is not ((least s, greatest s), (least t, greatest t)); write ((-1, 1), (-1, 1))."
+        )
+    for name, (low, high) in zip("st", sides.tolist(), strict=True):
+        if not np.isfinite([low, high]).all():
+            raise UsageError(
+                f"the box runs from {low:g} to {high:g} along {name}, which is not finite; give numbers, or box=None "
+                "for the whole plane."
+            )
+        if low == high:
+            raise UsageError(f"the box is empty: along {name} it runs from {low:g} to {high:g}; give it a width.")
+        if low > high:
+            raise UsageError(
+                f"the box runs backwards along {name}, from {low:g} to {high:g}; give the lesser number first."
+            )
+    (s0, s1), (t0, t1) = sides.tolist()
+    return (s0, s1), (t0, t1)
+
+
+def _rectangle(box: Box | None) -> tuple[Rings, np.ndarray, np.ndarray]:
+    """The polygons to start with, the labels of their edges, and the vertices."""
+    assert box is not None
+    (s0, s1), (t0, t1) = box
+    corners = np.array([[s0, t0], [s1, t0], [s1, t1], [s0, t1]])
+    return Rings(np.arange(4), np.arange(4), np.array([4])), np.full(4, -1), corners
+
+
+def estimate(net: PiecewiseNet, k: int, stage: Stage, vertices: int) -> int:
+    """Bytes that cutting along layer k (from 1) needs, for so many vertices in all."""
+    columns, units = width(net, k, stage)
+    return int(GROWTH * vertices * (8 * columns + 16 * -(-units // 64)))
+
+
+class _Guard:
+    """Stops a layer before it makes too many regions or takes too many bytes."""
+
+    def __init__(self, net: PiecewiseNet, stage: Stage, max_regions: int, memory: int) -> None:
+        self.net, self.stage, self.max_regions, self.memory = net, stage, max_regions, memory
+
+    def __call__(self, k: int, regions: int, vertices: int) -> None:
+        if regions > self.max_regions:
+            name = self.net.layers[k - 1].name
+            raise UsageError(
+                f"there are more than {self.max_regions:,} regions: at least {regions:,} at layer {name} "
+                f"({k} of {len(self.net.layers)}); choose a smaller box, or allow more with --max-regions."
+            )
+
+
+def _no_maps(net: PiecewiseNet) -> tuple[np.ndarray, np.ndarray]:
+    """None computed."""
+    return np.zeros((0, net.output.size, 2)), np.zeros((0, net.output.size))
