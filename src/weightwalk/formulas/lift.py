@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Lifted:
         output: Value id of what its outputs are.
         point: (n,) the inputs as recorded.
         embedded: Whether the inputs are embeddings, because the walk's own input is token ids.
+        whole: Whether the output is what the root module returned.
     """
 
     net: PiecewiseNet
@@ -54,6 +55,7 @@ class Lifted:
     output: int
     point: np.ndarray
     embedded: bool
+    whole: bool
 
 
 class Call:
@@ -105,10 +107,13 @@ Rule = Callable[[Call], Form | list[Form | None]]
 RULES: dict[str, Rule] = {}
 
 
-def rule(*ops: str) -> Callable[[Rule], Rule]:
+R = TypeVar("R", bound=Rule)
+
+
+def rule(*ops: str) -> Callable[[R], R]:
     """Make the decorated function the rule of `ops` (``"aten.mul"`` stands for every overload, and for ``mul_``)."""
 
-    def enter(fn: Rule) -> Rule:
+    def enter(fn: R) -> R:
         for op in ops:
             assert op not in RULES, op
             RULES[op] = fn
@@ -272,7 +277,8 @@ def lift(walk: Walk, output: str | None = None) -> Lifted:
     from weightwalk.formulas import lift_kinks, lift_rules  # noqa: F401  (they fill RULES)
 
     target = _target(walk, output)
-    steps = _slice(walk, target)
+    steps = forward_slice(walk, target)
+    _no_draw(walk, steps)
     sources, embedded = _sources(walk, target, steps)
     making = Lift(walk)
     making.signal = _signal(walk, set(sources))
@@ -292,7 +298,7 @@ def lift(walk: Walk, output: str | None = None) -> Lifted:
     names = tuple(n for v in sources for n in _elements(walk.values[v]))
     net = PiecewiseNet(names, tuple(making.layers), end.affine(), tuple(_elements(target)), making.inexact)
     point = np.concatenate([np.asarray(walk.values[v].numpy(), np.float64).reshape(-1) for v in sources])
-    return Lifted(net, walk, tuple(sources), target.id, point, embedded)
+    return Lifted(net, walk, tuple(sources), target.id, point, embedded, output is None)
 
 
 def _elements(value: Value) -> Iterator[str]:
@@ -320,7 +326,7 @@ def _target(walk: Walk, output: str | None) -> Value:
     return results[-1]
 
 
-def _slice(walk: Walk, target: Value) -> list[Step]:
+def forward_slice(walk: Walk, target: Value) -> list[Step]:
     """The forward steps that `target` is made of, in order."""
     wanted, steps = {target.id}, []
     for step in reversed(list(walk.steps)):
@@ -357,12 +363,25 @@ def _shape_only(step: Step) -> bool:
     return step.name.endswith("_like") or step.name.startswith("new_")
 
 
+DRAWS = {"bernoulli", "uniform", "normal", "rand", "randn", "randint", "rand_like", "randn_like", "randperm",
+         "exponential", "multinomial", "random", "poisson", "log_normal", "cauchy", "geometric"}  # fmt: skip
+
+
+def _no_draw(walk: Walk, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.name.rstrip("_") in DRAWS:
+            raise UsageError(
+                f"{step.name.rstrip('_')} at {step.address} is a random draw, as dropout makes in training mode, so "
+                f"the net is another function each time: call net.eval() first."
+            )
+
+
 def _no_escape(walk: Walk, signal: set[int]) -> None:
     for step in walk.steps:
         reads = step.phase in FORWARD and step.name in {"local_scalar_dense", "is_nonzero", "item", "equal"}
         if reads and any(v.id in signal for v in step.inputs()):
             raise UsageError(
-                f"At {step.address} ({step.source}) the net reads a number that depends on its input into Python, so for "
-                f"another input it may run other code: one walk does not tell the formula of such a net; name an "
+                f"At {step.address} ({step.source}) the net reads a number that depends on its input into Python, so "
+                f"for another input it may run other code: one walk does not tell the formula of such a net; name an "
                 f"earlier value with --output, or try --surrogate."
             )

@@ -361,10 +361,12 @@ def _convolution_matrix(call: Call, shape: tuple[int, ...], out: tuple[int, ...]
     return _packed(one if batch == 1 else sparse.kron(sparse.eye_array(batch), one, format="csr"))
 
 
-@rule("aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d", "aten._adaptive_avg_pool2d", "aten._adaptive_avg_pool3d",
-      "aten.adaptive_avg_pool1d", "aten.mean", "aten.sum", "aten.cumsum", "aten.upsample_nearest1d",
-      "aten.upsample_nearest2d", "aten.upsample_nearest3d", "aten._upsample_nearest_exact2d", "aten.upsample_bilinear2d",
-      "aten.upsample_linear1d", "aten.upsample_bicubic2d", "aten.col2im", "aten.trace")  # fmt: skip
+@rule(
+    "aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d", "aten._adaptive_avg_pool2d", "aten._adaptive_avg_pool3d",
+    "aten.adaptive_avg_pool1d", "aten.mean", "aten.sum", "aten.cumsum", "aten.col2im", "aten.upsample_nearest1d",
+    "aten.upsample_nearest2d", "aten.upsample_nearest3d", "aten._upsample_nearest_exact2d", "aten.upsample_linear1d",
+    "aten.upsample_bilinear2d", "aten.upsample_bicubic2d",
+)  # fmt: skip
 def any_linear(call: Call) -> Form:
     """An op that is linear in its one tensor: its matrix by running it on unit vectors, or the op itself if large."""
     name = "input" if "input" in call.args else "self"

@@ -20,7 +20,7 @@ CHUNK = 1 << 22
 
 
 class OpOperator(LinearOperator):
-    """A recorded op as ``z -> J z``: its own derivative, taken by torch in float64, forward or transposed.
+    """A recorded op without its bias, ``z -> J z``, run by torch in float64, or its transpose by its own derivative.
 
     Args:
         call: The step; its other arguments are constants.
@@ -31,7 +31,7 @@ class OpOperator(LinearOperator):
     def __init__(self, call: Call, name: str, shape: tuple[int, ...]) -> None:
         self.argument, self.within, self.into = name, shape, call.out.shape
         self.fn = overload(call.step.op)
-        self.args = {k: None if k == name else call.lift._plain(v) for k, v in call.args.items()}
+        self.args = {k: None if k in (name, "bias") else call.lift._plain(v) for k, v in call.args.items()}
         columns, rows = (int(np.prod(s, dtype=np.int64)) for s in (shape, self.into))
         super().__init__(np.dtype(np.float64), (rows, columns))
 
@@ -48,8 +48,7 @@ class OpOperator(LinearOperator):
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         """J times each of (B, *shape)."""
-        zero = torch.zeros(self.within, dtype=torch.float64)
-        return torch.func.vmap(lambda v: torch.func.jvp(self.run, (zero,), (v,))[1])(vectors)
+        return torch.func.vmap(self.run)(vectors)
 
     def backward(self, vectors: torch.Tensor) -> torch.Tensor:
         """The transpose of J times each of (B, *result)."""

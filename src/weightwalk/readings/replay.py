@@ -45,7 +45,7 @@ class Drift:
     taken: int
 
 
-class _Replay:
+class Replay:
     """The float64 results still needed by a later step."""
 
     def __init__(self, walk: Walk) -> None:
@@ -123,7 +123,7 @@ def _wide_name(value: Value) -> str:
 
 def drift_of(walk: Walk) -> Drift | None:
     """Replay `walk` in float64 and compare its final outputs; None where it has none with rounded numbers."""
-    replay = _Replay(walk)
+    replay = Replay(walk)
     finals = _finals(walk, replay.last)
     for step in walk.steps:
         replay.run(step, set(finals))
