@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.certificate import Certificate, Check, agreement
+from weightwalk.formulas.certificate import LIMIT, Certificate, Check, agreement
 from weightwalk.formulas.kinks import Progress, joined, propagate
 from weightwalk.formulas.piecewise import PiecewiseNet
 
@@ -113,7 +113,7 @@ class Line:
 
     @cached_property
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every place where y can be extreme, ascending, and y there, (places, outputs); infinite at the end of a ray."""
+        """Every place where y can be extreme, ascending, and y there, (places, outputs); both infinite on a ray."""
         at, y = [self.kinks], [self.values]
         for end, row, way in ((self.start, 0, -1.0), (self.end, -1, 1.0)):
             here = self.slopes[row] * end + self.intercepts[row] if math.isfinite(end) else self.intercepts[row]
@@ -250,14 +250,14 @@ def _certificate(found: Line, oracle: Oracle, seed: int) -> Certificate:
     if len(found.kinks):
         after = found.slopes[1:] * found.kinks[:, None] + found.intercepts[1:]
         there = oracle(found.kinks[:, None])
-        error, size = difference(np.stack([found.values, after]), np.stack([there, there]))
+        error, at_kinks = difference(np.stack([found.values, after]), np.stack([there, there]))
+        size = max(size, at_kinks)
         checks.append(agreement(f"the {len(found.kinks):,} kinks, from both sides", error, size))
         jump = float(np.abs(after - found.values).max())
-        checks.append(Check("greatest jump at a kink", jump, f"<= 2e-12 x {size:.3g}", jump <= 2e-12 * size))
-        if len(found.kinks) > 1 or math.isfinite(found.start) or math.isfinite(found.end):
-            ends = [end for end in (found.start, found.end) if math.isfinite(end)]
-            shortest = float(np.diff(np.sort([*ends, *found.kinks])).min())
-            checks.append(Check("shortest piece", shortest, "> 0", shortest > 0.0))
+        checks.append(Check("greatest jump at a kink", jump, f"<= {LIMIT:g} x {size:.3g}", jump <= LIMIT * size))
+        ends = [found.start, *found.kinks, found.end]
+        shortest = float(np.diff(ends).min())
+        checks.append(Check("shortest piece", shortest, "> 0", shortest > 0.0))
     checks.append(Check("pieces of one pattern", len(found.slopes)))
     checks.append(Check("largest affine pieces", int(found.bends.sum()) + 1))
     checks.append(Check(f"units held to be at a kink, within {found.tolerance:g} of their terms", found.snapped))

@@ -211,8 +211,9 @@ def check_partition(partition: Partition, exact: ExactPartition, limit: float = 
     Regions are matched by their patterns, each of which is that of one region only. Areas are compared relative to
     that of the box, coefficients relative to the greatest of their kind.
     """
-    found = [bytes(row) for row in _rows(partition.pattern, partition.activation_regions)]
-    wanted = {bytes(piece for layer in pattern for piece in layer): r for r, pattern in enumerate(exact.patterns)}
+    found = [bytes(row) for row in _rows(partition)]
+    bent = [k for k, layer in enumerate(exact.net.layers) if layer.activation.count]
+    wanted = {bytes(piece for k in bent for piece in p[k]): r for r, p in enumerate(exact.patterns)}
     strange = len(set(found) ^ set(wanted))
     counts = (
         ("activation regions, against fractions", partition.activation_regions, exact.activation_regions),
@@ -244,9 +245,11 @@ def check_partition(partition: Partition, exact: ExactPartition, limit: float = 
     return tuple(checks)
 
 
-def _rows(pattern: Sequence[np.ndarray], regions: int) -> np.ndarray:
-    """(R, units) uint8, all layers beside each other."""
-    return np.concatenate([np.zeros((regions, 0), np.uint8), *(p.astype(np.uint8) for p in pattern)], axis=1)
+def _rows(partition: Partition) -> np.ndarray:
+    """(R, units) uint8, all layers with kinks beside each other: one of the two nets may have more of the others."""
+    layers = zip(partition.net.layers, partition.pattern, strict=True)
+    rows = [np.asarray(pattern).astype(np.uint8) for layer, pattern in layers if layer.activation.count]
+    return np.concatenate([np.zeros((partition.activation_regions, 0), np.uint8), *rows], axis=1)
 
 
 def _fractions(array: np.ndarray) -> np.ndarray:
