@@ -17,8 +17,12 @@ from weightwalk.formulas.maps import map_noise, maps, patterns
 from weightwalk.formulas.merge import connected, equal_maps, neighbours
 from weightwalk.formulas.partition import Box, Partition
 from weightwalk.formulas.piecewise import PiecewiseNet
-from weightwalk.formulas.planecheck import certify
+from weightwalk.formulas.planecheck import certify, words
 from weightwalk.formulas.rings import Rings
+from weightwalk.formulas.unite import SIDE, unite
+
+SEAM = -2
+"""Label of edges that were only drawn to have bounded polygons to start with."""
 
 Oracle = Callable[[np.ndarray], np.ndarray]
 """From points (N, 2) of the plane to the net's outputs (N, outputs), computed in another way than by the formula."""
@@ -55,7 +59,8 @@ def partition(
         (4, 4, [1.0, 1.0, 1.0, 1.0])
     """
     check_net(net)
-    stage = begin(*_rectangle(check_box(box)))
+    box = check_box(box)
+    stage = _start(box)
     guard = _Guard(net, stage, max_regions, memory)
     total, done = sum(layer.size for layer in net.layers), 0
     for k, layer in enumerate(net.layers, 1):
@@ -71,20 +76,43 @@ def _finish(
     net: PiecewiseNet, box: Box | None, stage: Stage, tolerance: float, seed: int, oracle: Oracle | None, wanted: bool
 ) -> Partition:
     """The facts of the last stage."""
-    cells, count = stage.cells, stage.cells.count
+    cells, label, count = stage.cells, stage.label, stage.cells.count
+    bits, pattern, y = words(stage.levels, count), patterns(net, stage.levels, count), values(net, stage)
     slopes, offsets = maps(net, stage.levels, count) if wanted else _no_maps(net)
-    affine = np.arange(count)
+    points, infinite = stage.coords, np.zeros(len(stage.coords), bool)
+    if box is None:
+        points, infinite, y = _finite(points, y)
+        one = unite(cells, label, _across_seams(cells, label, bits), points, infinite)
+        cells, label = one.cells, one.label
+        points, infinite, y = points[one.kept], infinite[one.kept], y[one.kept]
+        bits, pattern = bits[one.first], tuple(p[one.first] for p in pattern)
+        slopes, offsets = (slopes[one.first], offsets[one.first]) if wanted else (slopes, offsets)
+    affine = np.zeros(0, np.int64)
     if wanted:
-        a, b, _ = neighbours(cells, len(stage.label))
+        a, b, _ = neighbours(cells, len(label))
         same = equal_maps(slopes, a, b, map_noise(net))
-        affine = connected(count, a[same], b[same])
+        affine = connected(cells.count, a[same], b[same])
     found = Partition(
-        net=net, box=box, vertices=stage.coords, infinite=np.zeros(len(stage.coords), bool), ring=cells.ring,
-        start=np.append(cells.start, len(cells.ring)), edge=stage.label[cells.edge],
-        pattern=patterns(net, stage.levels, count), slopes=slopes, offsets=offsets, values=values(net, stage),
-        affine=affine, tolerance=tolerance, snapped=stage.snapped, certificate=Certificate((), seed),
+        net=net, box=box, vertices=points, infinite=infinite, ring=cells.ring,
+        start=np.append(cells.start, len(cells.ring)), edge=label[cells.edge], pattern=pattern, slopes=slopes,
+        offsets=offsets, values=y, affine=affine, tolerance=tolerance, snapped=stage.snapped,
+        certificate=Certificate((), seed),
     )  # fmt: skip
-    return certify(found, stage.levels, seed, oracle)
+    return certify(found, stage.levels, bits, seed, oracle)
+
+
+def _finite(points: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From (s, t, w) to points (s / w, t / w); those with w = 0 are directions, and y the rate along them."""
+    infinite = points[:, 2] == 0.0
+    w = np.where(infinite, 1.0, points[:, 2])[:, None]
+    return points[:, :2] / w, infinite, y / w
+
+
+def _across_seams(cells: Rings, label: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """(R,) one number for all polygons of one pattern: a seam has cut them, for a region is convex."""
+    a, b, shared = neighbours(cells, len(label))
+    same = (label[shared] == SEAM) & (bits[a] == bits[b]).all(axis=1)
+    return connected(cells.count, a[same], b[same])
 
 
 def check_net(net: PiecewiseNet) -> None:
@@ -133,12 +161,16 @@ def check_box(box: Box | None) -> Box | None:
     return (s0, s1), (t0, t1)
 
 
-def _rectangle(box: Box | None) -> tuple[Rings, np.ndarray, np.ndarray]:
-    """The polygons to start with, the labels of their edges, and the vertices."""
-    assert box is not None
+def _start(box: Box | None) -> Stage:
+    """The rectangle; of the whole plane three cones from the origin, with seams at angles that no kink is likely to have."""
+    if box is None:
+        angles = 0.5772156649 + 2 * np.pi / 3 * np.arange(3)
+        around = np.stack([np.cos(angles), np.sin(angles), np.zeros(3)], axis=1)
+        cones = Rings(np.array([0, 1, 2, 0, 2, 3, 0, 3, 1]), np.array([0, 3, 1, 1, 4, 2, 2, 5, 0]), np.full(3, 3))
+        return begin(cones, np.array([SEAM] * 3 + [SIDE] * 3), np.concatenate([[[0.0, 0.0, 1.0]], around]))
     (s0, s1), (t0, t1) = box
     corners = np.array([[s0, t0], [s1, t0], [s1, t1], [s0, t1]])
-    return Rings(np.arange(4), np.arange(4), np.array([4])), np.full(4, -1), corners
+    return begin(Rings(np.arange(4), np.arange(4), np.array([4])), np.full(4, SIDE), corners)
 
 
 def estimate(net: PiecewiseNet, k: int, stage: Stage, vertices: int) -> int:

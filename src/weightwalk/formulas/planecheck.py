@@ -23,15 +23,17 @@ FLAT = 1e-9
 """How far a corner may lie inside the polygon's hull, as a fraction of the box."""
 
 
-def certify(found: Partition, levels: Sequence[Level], seed: int, oracle: Callable | None) -> Partition:
-    """The partition with its certificate.
+def certify(
+    found: Partition, levels: Sequence[Level], bits: np.ndarray, seed: int, oracle: Callable | None
+) -> Partition:
+    """The partition with its certificate; `bits` are the regions' patterns, see `words`.
 
     The areas are summed over rings that share their vertices, and so add up to the box exactly but for rounding, unless
     polygons overlap or are missing: hence a limit of 1e-12. V - E + F is 1 for a disc. Each inner vertex at which four
     or more edges meet keeps the mean number of vertices per region at or below 4.
     """
     truth = oracle if oracle is not None else found.net
-    checks = [*_fresh(found, levels, seed, truth), *_corners(found, truth), *_shape(found)]
+    checks = [*_fresh(found, levels, bits, seed, truth), *_corners(found, truth), *_shape(found)]
     checks += [
         Check("tolerance, as a fraction of a unit's greatest size in the box", found.tolerance),
         Check("vertices held to be at a kink that were not made as one", found.snapped),
@@ -39,7 +41,7 @@ def certify(found: Partition, levels: Sequence[Level], seed: int, oracle: Callab
     return replace(found, certificate=Certificate(tuple(checks), seed))
 
 
-def words(net: PiecewiseNet, levels: Sequence[Level], count: int) -> np.ndarray:
+def words(levels: Sequence[Level], count: int) -> np.ndarray:
     """(R, words) the pattern of each region as bits, over all layers."""
     out: list[np.ndarray] = []
     ancestor: np.ndarray | slice = slice(None)
@@ -72,16 +74,18 @@ def locate(of_regions: np.ndarray, of_points: np.ndarray) -> np.ndarray:
     return np.where((of_regions[at] == of_points).all(axis=1), at, -1)
 
 
-def _fresh(found: Partition, levels: Sequence[Level], seed: int, truth: Callable) -> list[Check]:
+def _fresh(
+    found: Partition, levels: Sequence[Level], bits: np.ndarray, seed: int, truth: Callable
+) -> list[Check]:
     """The formula against the net at random points, each in the region that its pattern names."""
     points = _points(found, np.random.default_rng(seed))
-    region = locate(words(found.net, levels, found.activation_regions), words_at(found.net, levels, points))
+    region = locate(bits, words_at(found.net, levels, points))
     lost = int((region < 0).sum())
     known = Check(f"patterns of {FRESH:,} fresh points that no region has", lost, "= 0", lost == 0)
     if not len(found.slopes):
         return [known]
     points, region = points[region >= 0], region[region >= 0]
-    exact = np.asarray(truth(points), np.float64).reshape(len(points), -1)
+    exact = np.asarray(truth(points), np.float64).reshape(len(points), found.net.output.size)
     formula = np.einsum("roi,ri->ro", found.slopes[region], points) + found.offsets[region]
     error, size = np.abs(formula - exact).max(initial=0.0), np.abs(exact).max(initial=0.0)
     return [agreement(f"{FRESH:,} fresh points", float(error), float(size)), known]
@@ -102,7 +106,7 @@ def _corners(found: Partition, truth: Callable) -> list[Check]:
     finite = np.flatnonzero(~found.infinite)
     chosen = finite[:: max(1, -(-len(finite) // MOST))]
     what = f"{len(chosen):,} vertices" + ("" if len(chosen) == len(finite) else f" (of {len(finite):,})")
-    exact = np.asarray(truth(found.vertices[chosen]), np.float64).reshape(len(chosen), -1)
+    exact = np.asarray(truth(found.vertices[chosen]), np.float64).reshape(len(chosen), found.net.output.size)
     size = np.abs(exact).max(initial=0.0)
     checks = [agreement(what, float(np.abs(found.values[chosen] - exact).max(initial=0.0)), float(size))]
     if not len(found.slopes):
