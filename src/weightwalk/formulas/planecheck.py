@@ -64,14 +64,17 @@ def words_at(net: PiecewiseNet, levels: Sequence[Level], points: np.ndarray) -> 
 
 def locate(of_regions: np.ndarray, of_points: np.ndarray) -> np.ndarray:
     """(N,) the region with the pattern of each point, -1 where there is none."""
-    multiply = np.random.default_rng(0).integers(0, 2**63, of_regions.shape[1], dtype=np.uint64) * np.uint64(
-        2
-    ) + np.uint64(1)
-    regions = (of_regions * multiply).sum(axis=1, dtype=np.uint64)
-    points = (of_points * multiply).sum(axis=1, dtype=np.uint64)
+    regions, points = _hashed(of_regions), _hashed(of_points)
     order = np.argsort(regions, kind="stable")
     at = order[np.minimum(np.searchsorted(regions[order], points), len(order) - 1)]
     return np.where((of_regions[at] == of_points).all(axis=1), at, -1)
+
+
+def _hashed(words: np.ndarray) -> np.ndarray:
+    """(N,) one number per row. High bits are folded down first: a product alone would lose them modulo 2**64."""
+    odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed = (words ^ (words >> np.uint64(32))) * odd
+    return ((mixed ^ (mixed >> np.uint64(29))) * odd[::-1]).sum(axis=1, dtype=np.uint64)
 
 
 def _fresh(
