@@ -219,3 +219,9 @@ def test_net_without_layers_is_one_cell_pair() -> None:
     found = summary(of)
     np.testing.assert_allclose(found.variance, [(4 + 1) / 3])
     np.testing.assert_allclose(found.lipschitz, [math.sqrt(5)])
+
+
+def test_a_partition_without_maps_is_refused() -> None:
+    of = partition(*ABSOLUTE)
+    with pytest.raises(UsageError, match="without their affine maps: ask for them with maps=True"):
+        summary(dataclasses.replace(of, slopes=of.slopes[:0], offsets=of.offsets[:0]))

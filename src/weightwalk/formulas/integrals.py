@@ -81,7 +81,7 @@ def cells(of: Partition | Line) -> Cells:
     """The cells of a partition (its regions, each cut into a fan of triangles) or of a line (its pieces).
 
     Raises:
-        UsageError: The partition is of the whole plane, or the line is infinite: integrals are not finite.
+        UsageError: The partition is of the whole plane, the line is infinite, or the partition has no maps.
     """
     return _triangles(of) if isinstance(of, Partition) else _segments(of)
 
@@ -92,6 +92,8 @@ def _triangles(of: Partition) -> Cells:
             "These are the regions of the whole plane, where a mean has no meaning: enumerate them in a box, "
             "such as box=((-1, 1), (-1, 1))."
         )
+    if len(of.slopes) != of.activation_regions:
+        raise UsageError("These regions were enumerated without their affine maps: ask for them with maps=True.")
     sizes = np.diff(of.start)
     # triangle (first, i, i + 1) for i = 1 .. size - 2 of each ring
     middle = np.ones(len(of.ring), bool)
