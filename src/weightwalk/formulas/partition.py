@@ -92,6 +92,11 @@ class Partition:
             out[np.unique(self.region[self.infinite[self.ring]])] = np.nan
         return out
 
+    @cached_property
+    def affine_areas(self) -> np.ndarray:
+        """(affine_regions,) area of each maximal affine region; nan for one that reaches infinity."""
+        return np.bincount(self.affine, self.areas, self.affine_regions)
+
     def unit(self, number: int) -> str:
         """Address of a unit counted through all layers, as in `edge`."""
         for layer in self.net.layers:
