@@ -19,6 +19,7 @@ from weightwalk.formulas.partition import Box, Partition
 from weightwalk.formulas.piecewise import PiecewiseNet
 from weightwalk.formulas.planecheck import certify, words
 from weightwalk.formulas.rings import Rings
+from weightwalk.formulas.rounding import SURE, noise
 from weightwalk.formulas.unite import SIDE, unite
 
 SEAM = -2
@@ -98,7 +99,8 @@ def _finish(
         offsets=offsets, values=y, affine=affine, tolerance=tolerance, snapped=stage.snapped,
         certificate=Certificate((), seed),
     )  # fmt: skip
-    return certify(found, stage.levels, bits, seed, oracle)
+    floor = SURE * float(noise(net.output, list(stage.sizes), list(stage.errors)).max(initial=0.0))
+    return certify(found, stage.levels, bits, floor, seed, oracle)
 
 
 def _finite(points: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

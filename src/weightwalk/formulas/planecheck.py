@@ -24,16 +24,24 @@ FLAT = 1e-9
 
 
 def certify(
-    found: Partition, levels: Sequence[Level], bits: np.ndarray, seed: int, oracle: Callable | None
+    found: Partition, levels: Sequence[Level], bits: np.ndarray, floor: float, seed: int, oracle: Callable | None
 ) -> Partition:
-    """The partition with its certificate; `bits` are the regions' patterns, see `words`.
+    """The partition with its certificate.
+
+    Args:
+        found: The partition.
+        levels: What every layer did.
+        bits: The regions' patterns, see `words`.
+        floor: Rounding error to be expected of the net itself: where all numbers are noise, no formula can do better.
+        seed: Of the fresh points.
+        oracle: See `weightwalk.formulas.plane.partition`.
 
     The areas are summed over rings that share their vertices, and so add up to the box exactly but for rounding, unless
     polygons overlap or are missing: hence a limit of 1e-12. V - E + F is 1 for a disc. Each inner vertex at which four
     or more edges meet keeps the mean number of vertices per region at or below 4.
     """
     truth = oracle if oracle is not None else found.net
-    checks = [*_fresh(found, levels, bits, seed, truth), *_corners(found, truth), *_shape(found)]
+    checks = [*_fresh(found, levels, bits, seed, truth, floor), *_corners(found, truth, floor), *_shape(found)]
     checks += [
         Check("tolerance, as a fraction of a unit's greatest size in the box", found.tolerance),
         Check("vertices held to be at a kink that were not made as one", found.snapped),
@@ -78,7 +86,7 @@ def _hashed(words: np.ndarray) -> np.ndarray:
 
 
 def _fresh(
-    found: Partition, levels: Sequence[Level], bits: np.ndarray, seed: int, truth: Callable
+    found: Partition, levels: Sequence[Level], bits: np.ndarray, seed: int, truth: Callable, floor: float
 ) -> list[Check]:
     """The formula against the net at random points, each in the region that its pattern names."""
     points = _points(found, np.random.default_rng(seed))
@@ -91,7 +99,15 @@ def _fresh(
     exact = np.asarray(truth(points), np.float64).reshape(len(points), found.net.output.size)
     formula = np.einsum("roi,ri->ro", found.slopes[region], points) + found.offsets[region]
     error, size = np.abs(formula - exact).max(initial=0.0), np.abs(exact).max(initial=0.0)
-    return [agreement(f"{FRESH:,} fresh points", float(error), float(size)), known]
+    return [_agree(f"{FRESH:,} fresh points", float(error), float(size), floor), known]
+
+
+def _agree(what: str, error: float, size: float, floor: float) -> Check:
+    """The check of an error; a net that is zero by cancellation is noise, and its formula may differ by as much."""
+    told = agreement(what, error, size)
+    if told.ok or error > floor:
+        return told
+    return replace(told, limit=f"<= {floor:.3g}, the rounding error of the net itself", ok=True)
 
 
 def _points(found: Partition, rng: np.random.Generator) -> np.ndarray:
@@ -104,17 +120,17 @@ def _points(found: Partition, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((FRESH, 2)) * np.maximum(rng.choice(reach, FRESH), 1e-3)[:, None]
 
 
-def _corners(found: Partition, truth: Callable) -> list[Check]:
+def _corners(found: Partition, truth: Callable, floor: float) -> list[Check]:
     """The carried values against the net at the vertices, and each region's map against them at its corners."""
     finite = np.flatnonzero(~found.infinite)
     chosen = finite[:: max(1, -(-len(finite) // MOST))]
     what = f"{len(chosen):,} vertices" + ("" if len(chosen) == len(finite) else f" (of {len(finite):,})")
     exact = np.asarray(truth(found.vertices[chosen]), np.float64).reshape(len(chosen), found.net.output.size)
     size = np.abs(exact).max(initial=0.0)
-    checks = [agreement(what, float(np.abs(found.values[chosen] - exact).max(initial=0.0)), float(size))]
+    checks = [_agree(what, float(np.abs(found.values[chosen] - exact).max(initial=0.0)), float(size), floor)]
     if not len(found.slopes):
         return checks
-    size = float(np.abs(found.values[finite]).max(initial=0.0))
+    size = float(np.abs(found.values).max(initial=0.0))
     jump, step = 0.0, max(1, 2**20 // max(1, found.offsets.shape[1]))
     for i in range(0, len(found.ring), step):
         at, region = found.ring[i : i + step], found.region[i : i + step]
@@ -122,7 +138,7 @@ def _corners(found: Partition, truth: Callable) -> list[Check]:
         error = a[:, :, 0] * x[:, :1] + a[:, :, 1] * x[:, 1:] - found.values[at]
         error += found.offsets[region] * ~found.infinite[at, None]
         jump = max(jump, float(np.abs(error).max(initial=0.0)))
-    told = agreement("the corners of every region", jump, size)
+    told = _agree("the corners of every region", jump, size, floor)
     return [*checks, replace(told, name="greatest |formula - value carried to it| at the corners of every region")]
 
 
