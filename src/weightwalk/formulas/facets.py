@@ -47,12 +47,16 @@ class Region:
 
     def slack(self, points: np.ndarray) -> np.ndarray:
         """``g - G x``, (N, m), at points (N, n)."""
+        if not len(self.rows):
+            return np.zeros((len(points), 0))
         if self.G is not None and self.G.size <= self.frozen.work:
             return self.g - points @ self.G.T
         return self.rows.sign * self.rows.level - self.rows.of(self.frozen.run(points)[1])
 
     def rise(self, directions: np.ndarray) -> np.ndarray:
         """``G d``, (N, m), for directions (N, n)."""
+        if not len(self.rows):
+            return np.zeros((len(directions), 0))
         if self.G is not None and self.G.size <= self.frozen.work:
             return directions @ self.G.T
         return self.rows.of(self.frozen.run(directions, 0.0)[1])
@@ -76,11 +80,10 @@ class Region:
     def met(self, slack: np.ndarray, rise: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """The same from the rise along each direction, (N, m)."""
         lengths = np.sqrt(np.einsum("ij,ij->i", directions, directions))
-        least = np.where(self.norms > 0, _PARALLEL * self.norms, np.inf) * lengths[:, None]
-        least[np.isnan(least)] = np.inf
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             met = np.maximum(slack, 0.0) / rise
-        met[rise <= least] = np.inf
+        met[rise <= _PARALLEL * self.norms * lengths[:, None]] = np.inf
+        met[:, self.norms == 0] = np.inf
         return met
 
     def leaves_box(self, point: np.ndarray, directions: np.ndarray) -> np.ndarray:

@@ -154,7 +154,7 @@ class Rows:
     def of(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """``sign z`` per row, (N, m), from per-layer values (N, n_k)."""
         parts = [v[:, self.index[self.here(k)]] for k, v in enumerate(values)]
-        out = np.concatenate(parts, axis=1) if parts else np.zeros((0, 0))
+        out = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0))
         out *= self.sign
         return out
 

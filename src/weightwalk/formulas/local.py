@@ -79,7 +79,7 @@ def local(
         >>> here.A.tolist(), here.b.tolist(), here.nearest.unit, here.nearest.distance
         ([[-1.0]], [0.0], 'fc1[0]', 3.0)
     """
-    x, direction, sides = _read(net, x, direction, box, budget, memory)
+    x, direction, sides = _read(net, x, direction, box, budget, memory, rays)
     settled = settle(net, x, direction, seed)
     frozen = settled.frozen
     rows = half_spaces(frozen)
@@ -141,7 +141,7 @@ def first_order(local: Local, point: np.ndarray) -> FirstOrder:
 
 
 def _read(
-    net: PiecewiseNet, x: Any, direction: Any, box: Any, budget: float, memory: int
+    net: PiecewiseNet, x: Any, direction: Any, box: Any, budget: float, memory: int, rays: int
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """x, direction and box as arrays, or a sentence on what is wrong with them."""
     x = _vector(x, net.n, "x")
@@ -151,6 +151,8 @@ def _read(
             raise UsageError("The direction is zero: no kink lies along it. Give one with at least one other number.")
     if not budget > 0:
         raise UsageError(f"The budget is {budget:g} s, but linear programs need some time: give a number above 0.")
+    if rays < 1:
+        raise UsageError(f"{rays} rays meet no facet: shoot at least one.")
     if 8 * net.output.size * net.n > memory:
         raise UsageError(
             f"A of {net.output.size:,} outputs x {net.n:,} inputs takes {8 * net.output.size * net.n:,} bytes, more "

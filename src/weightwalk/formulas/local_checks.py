@@ -64,11 +64,15 @@ def _domain(local: Local, points: np.ndarray) -> list[Check]:
     region, rows = local.region, local.rows
     checks = []
     if local.G is not None and len(rows):
-        sizes = np.abs(local.g) + np.abs(points) @ np.abs(local.G).T
-        over = float(((points @ local.G.T - local.g) / np.maximum(sizes, 1e-300)).max(initial=0.0))
+        room = local.g - points @ local.G.T
+        size = float(np.abs(local.g).max() + (np.abs(points) @ np.abs(local.G).T).max())
+        over = float(-room.min(initial=0.0))
         checks.append(
-            Check("greatest G x - g at those points, of the size of its terms", over, f"<= {LIMIT:g}", over <= LIMIT)
+            Check("greatest G x - g at those points", over, f"<= {LIMIT:g} x {size:.3g}", over <= LIMIT * size)
         )
+        gap = _against_passes(local, points, room)
+        name = "greatest |g - G x - way of z to its kink| there"
+        checks.append(Check(name, gap, f"<= {LIMIT:g} x {size:.3g}, the greatest terms", gap <= LIMIT * size))
     free = np.concatenate([np.zeros(0, bool), *(np.ones(la.size, bool) for la in local.net.layers)])
     free[rows.unit[region.norms > 0]] = False
     free[local.still] = True
@@ -80,6 +84,17 @@ def _domain(local: Local, points: np.ndarray) -> list[Check]:
             other += int(((found != pieces) & ~free[first : first + len(pieces)]).sum())
     checks.append(Check("units in another piece at those points", other, "= 0", other == 0))
     return checks
+
+
+def _against_passes(local: Local, points: np.ndarray, room: np.ndarray) -> float:
+    """Greatest difference between ``g - G x`` and how far the net's own z is from its kink, for rows that move."""
+    rows, region = local.rows, local.region
+    gap = 0.0
+    for low in range(0, len(points), region.step()):
+        z = local.net.run(points[low : low + region.step()], keep=True)[1]
+        way = rows.sign * rows.level - rows.of(z)
+        gap = max(gap, float(np.abs(way - room[low : low + len(way)])[:, region.norms > 0].max(initial=0.0)))
+    return gap
 
 
 def _beyond(local: Local) -> Check:
