@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from weightwalk.errors import UsageError
 from weightwalk.formulas.affine import affine_map
 from weightwalk.formulas.certificate import Certificate, Check
 from weightwalk.formulas.lift import Lifted, lift
+from weightwalk.formulas.naming import box_on, named, own_box
 from weightwalk.formulas.oracle import Oracle, module_oracle, oracle_of
 from weightwalk.formulas.piecewise import PiecewiseNet
 from weightwalk.formulas.places import Flat, flat_line, flat_plane, intervals, point_of
@@ -115,7 +116,8 @@ def formula(
         line: (A, B), two inputs: every kink on the way from A (t = 0) to B (t = 1).
         plane: (origin, U, V), vectors in input space: x = origin + s U + t V; or two input names or numbers, whose
             axes span the plane through `at`.
-        box: (least, greatest) of each coordinate, or one pair for all. ``"all"`` for a plane without bounds.
+        box: (least, greatest) of each coordinate, or one pair for all. ``"all"`` for a plane without bounds. A net that
+            says for which inputs it was made (``net.expects.box``) brings its own.
         output: Address of the value to be expressed, such as ``"fc2"``; None for what the net returns.
         select: Which of the outputs, by number; None for all.
         exact: Also in rational arithmetic (small nets), which the float64 result is then held to.
@@ -146,13 +148,16 @@ def formula(
         net = net.select(rows)
         oracle = lambda x: whole(x)[:, rows]  # noqa: E731
         native = None
-    point = lifted.point if at is None else point_of(at, net.n, "at")
+    own = own_box(net_or_walk, net.n)
+    point = lifted.point if at is None or lifted.embedded else point_of(at, net.n, "at")
     common = {"seed": seed, "progress": progress, **options}
+    box = own if box is None and own is not None and at is line is plane is None else box
     wanted = _Request(name, lifted, net, oracle, native, box, exact, max_regions, memory, common)
     if line is not None:
         return wanted.line(flat_line(line, net.n))
     if plane is not None:
-        return wanted.plane(flat_plane(plane, net.inputs, point))
+        flat = flat_plane(plane, net.inputs, np.mean(own, axis=1) if own is not None and at is None else point)
+        return replace(wanted, box=box_on(flat, own) if box is None else box).plane(flat)
     if not net.units and (at is None or not options):
         return wanted.affine()
     if at is not None or (net.n > 2 and isinstance(net_or_walk, Walk)):
@@ -276,7 +281,7 @@ def _lifted(
     if isinstance(source, Lifted):
         return "net", source, oracle_of(source), None
     if isinstance(source, Walk):
-        found = lift(source, output)
+        found = named(lift(source, output))
         return str(source.meta.get("net", "net")), found, oracle_of(found), None
     module = getattr(source, "module", source)
     name = getattr(source, "name", None) or type(module).__name__
@@ -285,7 +290,7 @@ def _lifted(
         example = plane[0]
     args, kwargs = _call(source, module, example)
     walk = _recorded(module, args, kwargs)
-    found = lift(walk, output)
+    found = named(lift(walk, output), source)
     native = None
     if (
         isinstance(module, nn.Module)
