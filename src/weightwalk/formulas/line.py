@@ -23,6 +23,9 @@ Oracle = Callable[[np.ndarray], np.ndarray]
 FRESH = 1000
 """Random points at which a formula is compared with the net, at least."""
 
+SAME = 1e-13
+"""Two slopes that differ by less than this fraction of the size of their terms are the same slope, rounded twice."""
+
 REACH = 3.0
 """Rays are tried to this many times the distance of the outermost kink."""
 
@@ -54,7 +57,7 @@ class Line:
         end: Where it ends; may be inf.
         kinks: (K,) ascending: where any unit changes its piece.
         switches: (S, 3) kink, layer (from 0) and unit of each such change, in order.
-        bends: (K,) whether a slope of y changes there. A unit may switch without effect.
+        bends: (K,) whether a slope of y changes there, beyond rounding (`SAME`). A unit may switch without effect.
         slopes: (K + 1, outputs).
         intercepts: (K + 1, outputs).
         values: (K, outputs) y at the kinks, from the piece before each.
@@ -80,7 +83,7 @@ class Line:
     certificate: Certificate
 
     def __call__(self, t: np.ndarray | float) -> np.ndarray:
-        """y by the formula, (..., outputs) for t (...); at a kink the piece before it is used.
+        """y by the formula, (..., outputs) for t (...), from `pieces`; at a kink the piece before it is used.
 
         Raises:
             UsageError: A t outside of the interval, for which the formula says nothing.
@@ -92,7 +95,8 @@ class Line:
                 f"The formula holds from {self.start!r} to {self.end!r}, not at {float(t[outside].flat[0])!r}; "
                 "ask for a longer line."
             )
-        i = np.searchsorted(self.kinks, t)
+        first, ends = self.merged
+        i = first[np.searchsorted(ends, t)]
         return self.slopes[i] * t[..., None] + self.intercepts[i]
 
     @cached_property
@@ -106,23 +110,28 @@ class Line:
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
         """The largest stretches of one affine map: neighbours without a bend between them are one."""
-        bends = np.flatnonzero(self.bends)
-        ends = [self.start, *self.kinks[bends].tolist(), self.end]
-        first = [0, *(bends + 1).tolist()]
+        first, bends = self.merged
+        ends = [self.start, *bends.tolist(), self.end]
         return tuple(Piece(ends[i], ends[i + 1], self.slopes[row], self.intercepts[row]) for i, row in enumerate(first))
+
+    @cached_property
+    def merged(self) -> tuple[np.ndarray, np.ndarray]:
+        """The row of `slopes` that holds on each of `pieces`, and the kinks between these."""
+        bends = np.flatnonzero(self.bends)
+        return np.concatenate([[0], bends + 1]), self.kinks[bends]
 
     @cached_property
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
         """Every place where y can be extreme, ascending, and y there, (places, outputs); both infinite on a ray."""
-        at, y = [self.kinks], [self.values]
-        for end, row, way in ((self.start, 0, -1.0), (self.end, -1, 1.0)):
-            here = self.slopes[row] * end + self.intercepts[row] if math.isfinite(end) else self.intercepts[row]
-            if not math.isfinite(end):
-                here = np.where(self.slopes[row] == 0.0, here, np.copysign(np.inf, way * self.slopes[row]))
-            place = len(at) if row else 0
-            at.insert(place, np.array([end]))
-            y.insert(place, here[None])
-        return np.concatenate(at), np.concatenate(y)
+        ends = []
+        for end, row, way in ((self.start, 0, -1.0), (self.end, self.merged[0][-1], 1.0)):
+            slope, there = self.slopes[row], self.intercepts[row]
+            if math.isfinite(end):
+                ends.append(slope * end + there)
+            else:
+                ends.append(np.where(slope == 0.0, there, np.copysign(np.inf, way * slope)))
+        at = np.array([self.start, *self.kinks, self.end])
+        return at, np.concatenate([ends[0][None], self.values, ends[1][None]])
 
     def range(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest y, each (outputs,): exact, since y has its extremes at kinks and ends."""
@@ -184,18 +193,21 @@ def line(
     y = np.concatenate(ys, axis=2)
     size = np.concatenate([s[:, 0] for s in sizes], axis=1)
     slopes, intercepts = (np.ascontiguousarray(y[:, i].T) for i in range(2))
+    change = np.abs(np.diff(y[:, 0], axis=1)) > SAME * np.maximum(size[:, 1:], size[:, :-1])
+    bends = np.asarray(change.any(axis=0))
+    first = np.concatenate([[0], np.flatnonzero(bends) + 1])
+    row = first[np.cumsum(np.concatenate([[0], bends]))[:-1]]
     kinks = t[1:-1]
-    change = np.abs(np.diff(y[:, 0], axis=1)) > tolerance * np.maximum(size[:, 1:], size[:, :-1])
     found = Line(
         net=net,
         start=start,
         end=end,
         kinks=kinks,
         switches=_switches(pattern),
-        bends=np.asarray(change.any(axis=0)),
+        bends=bends,
         slopes=slopes,
         intercepts=intercepts,
-        values=slopes[:-1] * kinks[:, None] + intercepts[:-1],
+        values=slopes[row] * kinks[:, None] + intercepts[row],
         pattern=pattern,
         tolerance=tolerance,
         snapped=sum(s.snapped for s in stretches),
@@ -248,7 +260,9 @@ def _certificate(found: Line, oracle: Oracle, seed: int) -> Certificate:
     error, size = difference(found(fresh), oracle(fresh[:, None]))
     checks = [agreement(f"{len(fresh):,} fresh points", error, size)]
     if len(found.kinks):
-        after = found.slopes[1:] * found.kinks[:, None] + found.intercepts[1:]
+        first, kinks = found.merged
+        after = found.values.copy()
+        after[found.bends] = found.slopes[first[1:]] * kinks[:, None] + found.intercepts[first[1:]]
         there = oracle(found.kinks[:, None])
         error, at_kinks = difference(np.stack([found.values, after]), np.stack([there, there]))
         size = max(size, at_kinks)
@@ -274,18 +288,14 @@ def difference(formula: np.ndarray, net: np.ndarray) -> tuple[float, float]:
 def fresh_points(found: Line, seed: int, count: int = FRESH) -> np.ndarray:
     """Random t: half evenly over the whole, half within pieces drawn at random, so that short ones are tried too.
 
-    A ray is tried as far out as `REACH` times the span of the kinks, or 1 where there is no span.
+    A ray is tried as far beyond its kink as `REACH` times the place of the outermost one.
     """
     rng = np.random.default_rng(seed)
-    ends = [end for end in (found.start, found.end) if math.isfinite(end)]
-    known = np.sort(np.concatenate([ends, found.kinks]))
-    span = max(float(np.ptp(known)), float(np.abs(known).max()), 1e-300) if len(known) else 1.0
-    low = (
-        found.start
-        if math.isfinite(found.start)
-        else float(known.min(initial=np.inf) if len(known) else 0) - REACH * span
-    )
-    high = found.end if math.isfinite(found.end) else float(known.max() if len(known) else 0) + REACH * span
+    known = np.array([found.start, *found.kinks, found.end])
+    known = known[np.isfinite(known)]
+    span = float(np.abs(known).max(initial=0.0)) or 1.0
+    low = found.start if math.isfinite(found.start) else float(known.min(initial=0.0)) - REACH * span
+    high = found.end if math.isfinite(found.end) else float(known.max(initial=0.0)) + REACH * span
     half = max(count // 2, 1)
     evenly = low + (high - low) * rng.random(half)
     t = np.concatenate([[low], found.kinks, [high]])
