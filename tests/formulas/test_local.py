@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -29,14 +30,14 @@ def mlp_of(module: nn.Sequential) -> PiecewiseNet:
 def torch_mlp(*sizes: int, seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     parts: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         parts += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*parts[:-1]).double()
 
 
 def numpy_mlp(*sizes: int, seed: int = 0) -> PiecewiseNet:
     rng = np.random.default_rng(seed)
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(itertools.pairwise(sizes))
     weights = [rng.normal(size=(b, a)) * np.sqrt(2 / a) for a, b in pairs]
     return mlp(weights, [rng.normal(size=b) * 0.3 for _, b in pairs])
 
@@ -59,7 +60,7 @@ def test_map_is_torchs_jacobian(sizes: tuple[int, ...]) -> None:
 
 
 def test_finite_perturbation_inside_the_region_is_the_jacobian_exactly_and_ranks_the_same() -> None:
-    """Rows 254 and 255: no step size to choose, the difference quotient is the slope for every step that stays inside."""
+    """No step size to choose: the difference quotient is the slope for every step that stays inside."""
     found = local(numpy_mlp(6, 20, 20, 2), np.linspace(-1, 1, 6))
     step = 0.9 * found.nearest.distance
     for j in range(6):
@@ -93,7 +94,7 @@ def test_account_with_the_cut_at_the_inputs_is_the_same_formula() -> None:
 
 @given(st.integers(0, 10**6), st.booleans(), st.booleans())
 def test_rows_slack_and_sides_are_those_of_rational_arithmetic(seed: int, integers: bool, on_grid: bool) -> None:
-    """Nets with repeated units, zero rows, skips and two-kink units; x on a grid of halves, so often exactly on kinks."""
+    """Nets with repeated units, zero rows, skips, two-kink units; x on a grid of halves, so often exactly on kinks."""
     net = random_net(seed, integers=integers)
     rng = np.random.default_rng(seed)
     x = rng.integers(-4, 5, net.n) / 2.0 if on_grid else rng.normal(size=net.n)
