@@ -70,9 +70,8 @@ def fitted(
             break
     yield from made
     if digits < ALL:
-        yield from wrapped(
-            f"rounded to {digits} digits so as to fit; as Python, as LaTeX and as JSON every digit is there", width, indent, "dim"
-        )  # fmt: skip
+        text = f"rounded to {digits} digits so as to fit; as Python, as LaTeX and as JSON every digit is there"
+        yield from wrapped(text, width, indent, "dim")
 
 
 def affine_terms(slopes: Sequence[float], names: Sequence[str], constant: float, digits: int = ALL) -> list[str]:
