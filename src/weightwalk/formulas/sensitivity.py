@@ -12,9 +12,9 @@ from weightwalk.errors import UsageError
 from weightwalk.formulas import basis
 from weightwalk.formulas.basis import Sides
 from weightwalk.formulas.certificate import Certificate, Check
-from weightwalk.formulas.indices import IGNORED, One, permutation_ranking, sobol_rankings
 from weightwalk.formulas.rankings import Ranking, chance, chance_correlation, ignored, in_order, rank_correlation
 from weightwalk.formulas.scores import Function, checked_data, input_names, values
+from weightwalk.formulas.sobol import IGNORED, One, permutation_ranking, sobol_rankings
 
 AGREE = 1e-5
 """Greatest difference of the exact gradient and central differences, relative to the greatest slope."""
