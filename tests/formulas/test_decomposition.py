@@ -25,7 +25,7 @@ def random_net(seed: int, *widths: int):
 
 
 def test_an_absolute_value_of_a_sum() -> None:
-    """|x + y| on [-1, 1]^2: E[f | x] = (x^2 + 1) / 2 has variance 1/45, f has 2/9: S = 1/10, and 8/10 is interaction."""
+    """|x + y| on [-1, 1]^2: E[f | x] = (x^2 + 1) / 2 has variance 1/45, f has 2/9: S = 1/10, interaction 8/10."""
     found = indices(partition([np.array([[1.0, 1], [-1, -1]]), np.ones((1, 2))], [np.zeros(2), np.zeros(1)]))
     np.testing.assert_allclose(found.first, [[0.1, 0.1]], rtol=1e-14)
     np.testing.assert_allclose(found.total, [[0.9, 0.9]], rtol=1e-14)

@@ -14,7 +14,9 @@ from slowplane import exact_pieces, moments, partition
 from weightwalk.errors import UsageError
 from weightwalk.formulas.certificate import Certificate
 from weightwalk.formulas.integrals import cells, summary
+from weightwalk.formulas.line import line
 from weightwalk.formulas.piecewise import mlp
+from weightwalk.formulas.plane import partition as enumerate_plane
 
 # |x| + |y| = relu(x) + relu(-x) + relu(y) + relu(-y)
 ABSOLUTE = ([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.ones((1, 4))], [np.zeros(4), np.zeros(1)])
@@ -225,3 +227,69 @@ def test_a_partition_without_maps_is_refused() -> None:
     of = partition(*ABSOLUTE)
     with pytest.raises(UsageError, match="without their affine maps: ask for them with maps=True"):
         summary(dataclasses.replace(of, slopes=of.slopes[:0], offsets=of.offsets[:0]))
+
+
+def test_a_line_has_the_closed_forms_of_its_pieces() -> None:
+    """|t| and relu(t - 1) on [-1, 3]: means 5/4 and 1/2, second moments 7/3 and 2/3."""
+    net = mlp(
+        [np.array([[1.0], [-1.0], [1.0]]), np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])],
+        [np.array([0.0, 0.0, -1.0]), np.zeros(2)],
+    )
+    found = summary(line(net, -1.0, 3.0))
+    assert found.certificate.ok, found.certificate
+    np.testing.assert_allclose(found.mean, [5 / 4, 1 / 2], rtol=1e-15)
+    np.testing.assert_allclose(found.variance, [7 / 3 - 25 / 16, 2 / 3 - 1 / 4], rtol=1e-14)
+    assert found.least.tolist() == [0, 0] and found.greatest.tolist() == [3, 2]
+    assert found.least_at[0].tolist() == [0.0] and found.greatest_at.tolist() == [[3.0], [3.0]]
+    np.testing.assert_allclose(found.slope_mean, [[1 / 2], [1 / 2]])
+    np.testing.assert_allclose(found.slope_size, [[1], [1 / 2]])
+    np.testing.assert_allclose(found.slope_square, [[1], [1 / 2]])
+    assert found.lipschitz.tolist() == [1, 1]
+    np.testing.assert_allclose(found.shares, [1 / 4, 1 / 4, 1 / 2])
+    assert found.box == ((-1.0, 3.0),)
+
+
+def test_an_infinite_line_has_no_mean() -> None:
+    net = mlp([np.ones((1, 1))], [np.zeros(1)])
+    with pytest.raises(UsageError, match="The line runs from 0 to inf, where a mean has no meaning"):
+        summary(line(net, 0.0, math.inf))
+
+
+def test_units_that_switch_without_effect_are_one_merged_piece() -> None:
+    net = mlp([np.array([[1.0], [1.0]]), np.array([[1.0, 0.0]])], [np.array([0.0, -0.5]), np.zeros(1)])
+    found = summary(line(net, -1.0, 1.0))
+    assert found.pieces == 3
+    np.testing.assert_allclose(found.merged_shares, [1 / 2, 1 / 2])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_enumerated_net_and_the_rational_one_agree(seed: int) -> None:
+    weights, biases = random_net(20 + seed, 2, 6, 6, 2)
+    box = ((-1.0, 2.0), (-0.5, 1.0))
+    slow = summary(partition(weights, biases, box=box))
+    fast = summary(enumerate_plane(mlp(weights, biases), box))
+    assert fast.certificate.ok, fast.certificate
+    for name in (
+        "least",
+        "greatest",
+        "mean",
+        "variance",
+        "lipschitz",
+        "steepest",
+        "slope_mean",
+        "slope_size",
+        "slope_square",
+    ):
+        np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def test_weights_that_are_not_generic() -> None:
+    """Small integers and halves: many lines through one point, units that copy each other."""
+    draw = np.random.default_rng(0)
+    for _ in range(10):
+        weights = [draw.integers(-2, 3, size).astype(float) for size in ((5, 2), (4, 5), (1, 4))]
+        biases = [draw.integers(-2, 3, size) / 2 for size in (5, 4, 1)]
+        slow, fast = summary(partition(weights, biases)), summary(enumerate_plane(mlp(weights, biases)))
+        assert fast.certificate.ok, fast.certificate
+        for name in ("least", "greatest", "mean", "variance", "lipschitz", "slope_square"):
+            np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), rtol=1e-12, atol=1e-13)
