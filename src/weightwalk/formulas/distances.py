@@ -24,7 +24,7 @@ from weightwalk.formulas.operators import cost, term_sizes
 Progress = Callable[[int, int], None]
 
 RATE = 5_000_000_000
-"""Multiplications that are reckoned to a second of budget. Counted, not clocked: the same call does the same."""
+"""Multiplications (see `operators.cost`) to a second of budget. Counted, not clocked: the same call does the same."""
 
 SKETCH = 64
 """Directions of a sketch."""

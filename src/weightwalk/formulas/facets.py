@@ -214,24 +214,48 @@ def flips(region: Region, same: np.ndarray, still: np.ndarray, rows: np.ndarray,
 
 
 def coincident(region: Region, base_slack: np.ndarray) -> np.ndarray:
-    """For each row the first row on the same hyperplane, (m,), from the slack at a point strictly inside."""
-    count = len(base_slack)
-    same = np.arange(count)
-    far = np.divide(base_slack, region.norms, out=np.full(count, np.inf), where=region.norms > 0)
-    order = np.argsort(far, kind="stable")
-    order = order[np.isfinite(far[order])]
-    if not len(order):
+    """For each row the first row on the same hyperplane, (m,), from the slack at a point strictly inside.
+
+    Rows are compared only where their distances agree and their slopes in a random direction too: on a plain background
+    all units of a feature map are equally far, and yet no two of them the same.
+    """
+    same = np.arange(len(base_slack))
+    moving = np.flatnonzero(region.norms > 0)
+    if not len(moving):
         return same
-    near = np.diff(far[order]) <= TIE * far[order][1:]
+    far, lean = base_slack[moving] / region.norms[moving], _lean(region)[moving]
+    order = np.argsort(far, kind="stable")
+    band = np.concatenate([[0], np.cumsum(np.diff(far[order]) > TIE * far[order][1:])])
+    order = order[np.lexsort((lean[order], band))]  # bands stay where they are, each sorted within
+    near = (np.diff(lean[order]) <= TIE) & (np.diff(band) == 0)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], near, [False]]).astype(np.int8)))
     for low, high in edges.reshape(-1, 2):
-        _match(region, np.sort(order[low : high + 1]), same)
+        _match(region, np.sort(moving[order[low : high + 1]]), same)
     return same
+
+
+def on_one_plane(region: Region, row: int, others: np.ndarray) -> np.ndarray:
+    """Those of `others`, rows that pass through one point of `row`'s hyperplane, which lie on all of it; ascending."""
+    lean = _lean(region)
+    others = others[(np.abs(lean[others] - lean[row]) <= TIE) & (region.norms[others] > 0)]
+    if not len(others):
+        return others
+    normal = region.normals(np.array([row]))[0]
+    normals = region.normals(others)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.sort(others[np.abs(normals / lengths - normal / np.linalg.norm(normal)).max(axis=1) <= TIE])
+
+
+def _lean(region: Region) -> np.ndarray:
+    """(m,) the slope of every row of unit length in one random direction."""
+    direction = np.random.default_rng(0).standard_normal((1, region.n))
+    return region.rise(direction)[0] / np.where(region.norms > 0, region.norms, 1.0)
 
 
 def _match(region: Region, rows: np.ndarray, same: np.ndarray) -> None:
     """Among rows at one distance, in ascending order: those with one normal take the first one's number."""
-    normals = region.normals(rows) / region.norms[rows, None]
+    normals = region.normals(rows)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     while len(rows):
         equal = np.abs(normals - normals[0]).max(axis=1) <= TIE
         same[rows[equal]] = rows[0]
@@ -239,7 +263,7 @@ def _match(region: Region, rows: np.ndarray, same: np.ndarray) -> None:
 
 
 def shoot(region: Region, base: np.ndarray, same: np.ndarray, still: np.ndarray, rays: int, seed: int | None) -> Facets:
-    """Shoot `rays` random rays, and one along the normal of each row (at most as many), from points inside.
+    """Shoot `rays` random rays, and one along the normal of each row (of the nearest, at most as many), from inside.
 
     The first ray batch starts at `base`; each later one starts half-way along a ray of the batch before, so that facets
     hidden from one point are met from another.
@@ -249,8 +273,9 @@ def shoot(region: Region, base: np.ndarray, same: np.ndarray, still: np.ndarray,
     slack = region.slack(base[None])[0]
     firsts = shots.firsts
     step = region.step()
+    nearest = firsts[np.argsort(slack[firsts] / region.norms[firsts], kind="stable")]
     for low in range(0, min(len(firsts), rays), step):
-        some = firsts[low : min(low + step, rays)]
+        some = nearest[low : min(low + step, rays)]
         shots.shoot(base, slack, region.normals(some) / region.norms[some, None])
     step = max(1, min(step, -(-rays // 4)))
     for low in range(0, rays, step):

@@ -41,7 +41,7 @@ class Frozen:
 
     @cached_property
     def work(self) -> int:
-        """Multiplications of one pass."""
+        """Multiplications of one pass, see `operators.cost`."""
         return sum(
             cost(m) for affine in (*(la.affine for la in self.net.layers), self.net.output) for _, m in affine.terms
         )

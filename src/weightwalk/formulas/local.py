@@ -20,7 +20,7 @@ import numpy as np
 from weightwalk.errors import UsageError
 from weightwalk.formulas.certificate import Certificate
 from weightwalk.formulas.distances import RATE, Progress, lengths, nearest_by_sketch, plan
-from weightwalk.formulas.facets import TIE, Region, coincident, overstep, shoot
+from weightwalk.formulas.facets import TIE, Region, coincident, on_one_plane, overstep, shoot
 from weightwalk.formulas.frozen import Frozen, Rows, half_spaces
 from weightwalk.formulas.local_checks import certify
 from weightwalk.formulas.local_facts import Along, FirstOrder, Local, Nearest
@@ -63,7 +63,7 @@ def local(
         budget: Seconds: of the linear programs, and (counted in multiplications, see `weightwalk.formulas.distances`)
             of the rows' lengths.
         memory: Bytes.
-        rays: Random rays to shoot; one along each row's normal is shot besides.
+        rays: Random rays to shoot, fewer if `budget` is too small; one along each row's normal is shot besides.
         seed: Of rays and fresh points.
         oracle: The net itself, (N, n) -> (N, outputs), to which the formula is held; the `net` if None.
         progress: Called with (done, in all) while the rows are gone through.
@@ -107,7 +107,7 @@ def local(
         note=" ".join(s for s in (ways.note, left) if s), certificate=Certificate((), seed or 0),
     )  # fmt: skip
     if facets or minimal:
-        base = _with_facets(base, rays, budget if minimal else 0.0, seed)
+        base = _with_facets(base, rays, budget, minimal, seed)
     return replace(base, certificate=certify(base, oracle or net, seed))
 
 
@@ -235,7 +235,7 @@ def _along(
 ) -> tuple[tuple[Along, ...], str]:
     """The ways along each output's gradient and along the direction; and what was left out to keep the budget."""
     names = region.frozen.net.outputs
-    most = int(max(1, RATE * budget // max(1, region.frozen.work)))
+    most = int(max(1, min(RATE * budget // max(1, region.frozen.work), (256 << 20) // (16 * max(1, region.n)))))
     norms = np.sqrt(np.einsum("ij,ij->i", A, A))[:most]
     unit = A[:most] / np.where(norms > 0, norms, 1.0)[:, None]
     found: list[Along] = []
@@ -249,7 +249,11 @@ def _along(
     if direction is not None:
         ahead = _first(region, slack, region.rise(direction[None]), direction[None])[0]
         found.append(_way(region, "direction", direction, ahead))
-    left = "" if most >= len(A) else f"Gradients of {most:,} of {len(A):,} outputs were followed, within the budget."
+    left = (
+        ""
+        if most >= len(A)
+        else f"Gradients of {most:,} of {len(A):,} outputs were followed, within budget and memory."
+    )
     return tuple(found), left
 
 
@@ -281,12 +285,8 @@ def _nearest(
     normal = region.normals(np.array([row]))[0]
     normal = normal / np.linalg.norm(normal)
     met = region.times(slack, normal[None])[0]
-    close = np.flatnonzero(met <= far * (1 + TIE))
-    close = close[close != row]
-    if len(close):
-        close = close[np.abs(region.normals(close) / region.norms[close, None] - normal).max(axis=1) <= TIE]
-    shared = np.append(close, row)
-    row, shared = int(shared.min()), np.sort(shared[shared != shared.min()])
+    close = np.append(on_one_plane(region, row, np.setdiff1d(np.flatnonzero(met <= far * (1 + TIE)), [row])), row)
+    row, shared = int(close.min()), np.sort(close[close != close.min()])
     others = np.ones(len(met), bool)
     others[row], others[shared] = False, False
     second = float(met[others].min(initial=np.inf))
@@ -306,12 +306,15 @@ def _nearest(
                    (float(slopes[piece]), float(slopes[after])), there - here, beyond)  # fmt: skip
 
 
-def _with_facets(base: Local, rays: int, budget: float, seed: int | None) -> Local:
-    """The same with facets, and with what the linear programs decided if they have a budget."""
+def _with_facets(base: Local, rays: int, budget: float, programs: bool, seed: int | None) -> Local:
+    """The same with facets, and with what the linear programs decided where they are wanted."""
     region = base.region
     same = coincident(region, region.slack(base.inside[None])[0])
-    found = shoot(region, base.inside, same, base.still, rays, seed)
-    if not budget:
+    most = int(max(1, RATE * budget // (4 * max(1, region.frozen.work))))
+    found = shoot(region, base.inside, same, base.still, min(rays, most), seed)
+    if most < rays:
+        base = replace(base, note=f"{base.note} {most:,} of {rays:,} rays were shot, within the budget.".strip())
+    if not programs:
         return replace(base, facets=found.found, rays=found)
     decided = minimal_rows(region, base.inside, found, base.still, budget, seed)
     return replace(base, facets=decided.facets, rays=found, minimal=decided)
