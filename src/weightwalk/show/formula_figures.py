@@ -38,8 +38,8 @@ def formula_figure(
     Args:
         found: A `Formula` along a line or on a plane, or one affine map of one input.
         path: The file.
-        colour: Of a plane: ``"value"``, ``"slope"`` (hue its direction, strength its size), ``"decision"`` (which output
-            is greatest) or ``"least"`` (which is least).
+        colour: Of a plane: ``"value"``, ``"slope"`` (hue its direction, strength its size), ``"decision"`` (which
+            output is greatest) or ``"least"`` (which is least).
         data: Points to draw on top: (x, y) for a line; for a plane (N, 2) coordinates, or a pair of them and a value
             each.
         target: For a line: a function from x (N,) to y (N,) to draw beside it.
@@ -211,8 +211,8 @@ def _line_caption(
         parts.append(f"{words[0].upper()}{words[1:]}: one direction of {n:,}; nothing is said of the others.")
     if len(inside):
         parts.append(
-            f"Straight between the {count(len(inside), 'kink')} drawn, which lie where the formula has them (nothing is "
-            f"sampled); {named:,} of them {'are' if named != 1 else 'is'} named by {'their' if named != 1 else 'its'} unit."
+            f"Straight between the {count(len(inside), 'kink')} drawn, which lie where the formula has them: nothing is "
+            f"sampled. {named:,} of them {'are' if named != 1 else 'is'} named by unit."
         )
     left = [f"{count(len(kinks) - len(inside), 'kink')} outside"] if len(kinks) > len(inside) else []
     if found.kind == "affine":

@@ -169,7 +169,7 @@ def _paint_decision(axes: Any, plane: Any, sides: Any, output: int, least: bool 
     faded = 0.35 + 0.65 * table
     axes.imshow(faded[winner], extent=(*sides[0], *sides[1]), aspect="auto", zorder=0, interpolation="nearest")
     names = plane.net.outputs
-    patches = [Patch(facecolor=faded[w], edgecolor=GREY, label=names[w]) for w in here.tolist()[:20]]
+    patches = [Patch(facecolor=tuple(faded[w].tolist()), edgecolor=GREY, label=names[w]) for w in here.tolist()[:20]]
     axes.legend(handles=patches, fontsize=7.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0),
                 title="least output" if least else "greatest output", title_fontsize=8)  # fmt: skip
     never = len(names) - len(here)

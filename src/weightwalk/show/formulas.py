@@ -187,8 +187,8 @@ def summary_lines(summary: Any, width: int = 100, top: int | None = 12) -> list[
     return list(summary_table(summary, width, top))
 
 
-def loss_lines(loss: Any, width: int = 100, top: int | None = 12) -> list[Text]:
+def loss_lines(loss: Any, width: int = 100, top: int | None = 12, certificate: bool = False) -> list[Text]:
     """The loss along one weight or two: pieces, kinks, its minimum, and where the net stands."""
     from weightwalk.show.formulas_loss import loss_table
 
-    return list(loss_table(loss, width, top))
+    return list(loss_table(loss, width, top, certificate))

@@ -15,7 +15,6 @@ from weightwalk.show.formula_layout import (
     count,
     digits_of,
     equation_lines,
-    fitted,
     listed,
     place,
     refusal_lines,
@@ -28,6 +27,9 @@ POOR = 0.95
 """An R^2 below this is warned of."""
 
 OUTPUTS = 4
+
+FEW = 4
+"""Checks up to which all are told in a sentence."""
 
 
 def box_text(box: Any, names: Any) -> str:
@@ -101,7 +103,10 @@ def score_lines(scores: Any, outputs: Any, width: int, who: str) -> Iterator[Tex
             if not score.points and not np.isfinite(score.rmse[o]):
                 rows.append((*head, *which, "no points there", "", "", score.how if o == 0 else ""))
                 continue
-            numbers = (_r2(score.r2[o]), short(score.rmse[o]), short(score.worst[o]))
+            worst = short(score.worst[o])
+            if score.bound is not None:
+                worst += f", proven <= {short(score.bound[o])}"
+            numbers = (_r2(score.r2[o]), short(score.rmse[o]), worst)
             rows.append((*head, *which, *numbers, score.how if o == 0 else ""))
     which = ("output",) if len(outputs) > 1 else ()
     yield from wrapped(f"{who} against", width, "  ", "italic")
@@ -134,10 +139,16 @@ def _score_warnings(surrogate: Any, width: int) -> Iterator[Text]:
         yield from wrapped(text, width, "  ", "bold yellow")
 
 
-def certificate_lines_of_fit(certificate: Any, width: int) -> Iterator[Text]:
+def certificate_lines_of_fit(certificate: Any, width: int, what: str = "the fit") -> Iterator[Text]:
     """What the fit was held to; a fit is never called exact."""
-    text = "; ".join(f"{c.name}: {short(c.found)}{' (' + c.limit + ')' if c.limit else ''}" for c in certificate.checks)
-    yield from wrapped(f"the fit: {text}" if text else "the fit was not checked", width, "", "dim")
+    checks = certificate.checks
+    if len(checks) > FEW:
+        judged = [c for c in checks if c.limit]
+        text = f"{count(sum(c.ok for c in judged), 'check')} of {len(judged):,} passed; as JSON each is listed"
+    else:
+        text = "; ".join(f"{c.name}: {short(c.found)}{' (' + c.limit + ')' if c.limit else ''}" for c in checks)
+    if text:
+        yield from wrapped(f"{what}: {text}", width, "", "dim")
 
 
 # Integrals ----------------------------------------------------------------------------------------------------------
@@ -189,8 +200,60 @@ def place_of_piece(summary: Any, piece: int) -> str:
     return f"{'piece' if len(summary.inputs) == 1 else 'region'} {piece:,}{share}"
 
 
+# Sensitivities ------------------------------------------------------------------------------------------------------
+
+
 def sensitivity_table(s: Any, width: int, top: int | None) -> Iterator[Text]:
-    """Rankings of the inputs, each beside its baseline."""
-    yield from wrapped("sensitivity of each input", width, "", "bold")
-    names = s.inputs
-    yield from fitted(("input",), lambda digits: [(n,) for n in names], width)
+    """One table for each measure, greatest first, with its baselines as rows of the same table."""
+    yield from refusal_lines(s.certificate, width)
+    title = f"sensitivity of output {s.output} to its {count(len(s.inputs), 'input')}, {len(s.rankings)} ways"
+    yield from wrapped(title, width, "", "bold")
+    where = f"over {box_text(s.box, s.inputs)}; at {place(s.point, s.inputs)}, where the output is {told(s.value, 9)}; "
+    yield from wrapped(f"{where}{s.evaluations:,} runs, seed {s.seed}", width, "  ", "dim")
+    for ranking in s.rankings:
+        yield Text("")
+        yield from ranking_lines(ranking, s.inputs, width, top)
+    yield Text("")
+    yield from _sensitivity_notes(s, width)
+
+
+def ranking_lines(ranking: Any, names: Any, width: int, top: int | None) -> Iterator[Text]:
+    """Inputs by size; a rule; what chance and an input that is not read would give."""
+    yield from wrapped(f"{ranking.measure}: {ranking.how}", width, "  ", "bold cyan")
+    most = len(ranking.order) if top is None else min(top, len(ranking.order))
+    sampled, signed = ranking.confidence is not None, bool((ranking.values != ranking.sizes).any())
+    rows: list[tuple[object, ...]] = []
+    for i in ranking.order[:most]:
+        spread = (f"± {short(float(ranking.confidence[i]))}",) if sampled else ()
+        value = (digits_of(float(ranking.values[i]), 6),) if signed else ()
+        verdict = "above chance" if ranking.above[i] else "not above chance"
+        rows.append((names[i], digits_of(float(ranking.sizes[i]), 6), *value, *spread, verdict))
+    blank = ("",) * (signed + sampled)
+    for base in ranking.baselines:
+        text = f"baseline: {base.how}; 95 % of {count(base.repeats, 'repeat')} stay below {short(base.quantile)}"
+        rows.append((base.name, digits_of(base.mean, 6), *(None if b == "" else b for b in blank), text))
+    heads = ("input", "size", *(("value",) if signed else ()), *(("95 %",) if sampled else ()), "")
+    yield from columns(heads, rows, width)
+    if len(ranking.order) > most:
+        yield from wrapped(f"not shown: {count(len(ranking.order) - most, 'input')} more", width, "  ", "dim")
+    if ranking.again is not None:
+        same = "the same order" if ranking.stable else "another order: do not read much into it"
+        text = f"a second seed gives {same} (rank correlation {short(ranking.agreement)})"
+        yield from wrapped(text, width, "  ", "dim" if ranking.stable else "yellow")
+
+
+def _sensitivity_notes(s: Any, width: int) -> Iterator[Text]:
+    if s.kinks:
+        names = listed([s.inputs[i] for i in s.kinks], 4)
+        text = (
+            f"the point lies on a kink along {names}: there is no gradient there, and its ranking is that of one side"
+        )
+        yield from wrapped(text, width, "  ", "yellow")
+    if not math.isnan(s.disagreement):
+        text = f"exact gradient against central differences: {short(s.disagreement)} of the greatest slope apart"
+        yield from wrapped(text, width, "  ", "dim")
+    if len(s.inputs) > 1:
+        text = f"two rankings of {len(s.inputs)} inputs that have nothing to do with each other are equal with probability "
+        text += f"{short(s.same_by_chance)}, and 5 % of them correlate above {short(s.agreement_by_chance)}"
+        yield from wrapped(text, width, "  ", "dim")
+    yield from certificate_lines_of_fit(s.certificate, width, "checks")

@@ -145,32 +145,49 @@ def span(line: Any) -> tuple[float, float]:
 def graph_lines(line: Any, name: str, width: int, output: int = 0) -> Iterator[Text]:
     """The graph of one output in braille dots, its kinks marked on the axis."""
     low, high = span(line)
-    t = np.linspace(low, high, 2 * PLOT[0])
+    kinks = line.kinks[line.bends]
+    inside = kinks[(kinks >= low) & (kinks <= high)]
+    made = list(curve_lines(lambda t: line(t)[:, output], (low, high), width, {"┴": inside}))
+    yield from made
+    if not made:
+        return
+    marks, across = made[-2].plain.count("┴"), len(made[-2].plain.split("└")[1])
+    outside = [float(k) for k in kinks if not low <= k <= high]
+    note = _graph_note(line, name, output, len(inside), marks, outside, across)
+    yield from wrapped(note, width, "  ", "dim")
+
+
+def curve_lines(f: Any, sides: tuple[float, float], width: int, marks: dict[str, np.ndarray]) -> Iterator[Text]:
+    """A function's graph in braille dots over an axis with marks; nothing where it is not finite.
+
+    Args:
+        f: Of an array of places.
+        sides: From where to where.
+        width: Cells per line.
+        marks: A character, and the places where it stands on the axis.
+    """
+    low, high = sides
     with np.errstate(all="ignore"):
-        y = line(t)[:, output]
+        y = f(np.linspace(low, high, 2 * PLOT[0]))
     if not np.isfinite(y).all():
         return
     labels = [told(v, 4) for v in (y.max(), y.min())]
     margin = max(map(len, labels)) + 1
     across = max(16, min(PLOT[0], width - margin - 4))
-    t = np.linspace(low, high, 2 * across)
-    dots = braille(line(t)[:, output], across, PLOT[1])
+    dots = braille(f(np.linspace(low, high, 2 * across)), across, PLOT[1])
     for i, row in enumerate(dots):
         label = labels[0] if i == 0 else labels[1] if i == len(dots) - 1 else ""
         text = Text(f"  {label:>{margin}} ", style="dim")
         text.append("│", style="dim")
         yield text.append(row, style="not dim cyan")
-    kinks = line.kinks[line.bends]
-    inside = kinks[(kinks >= low) & (kinks <= high)]
-    marks = set(np.clip(((inside - low) / (high - low) * across).astype(int), 0, across - 1).tolist())
-    axis = "".join("┴" if i in marks else "─" for i in range(across))
-    yield Text(f"  {' ' * margin} └{axis}", style="dim")
+    axis = ["─"] * across
+    for mark, places in marks.items():
+        for i in np.clip(((places - low) / (high - low) * across).astype(int), 0, across - 1).tolist():
+            axis[i] = mark
+    yield Text(f"  {' ' * margin} └{''.join(axis)}", style="dim")
     left, right = told(low, 4), told(high, 4)
     gap = across - len(left) - len(right)
     yield Text(f"  {' ' * (margin + 2)}{left}{' ' * max(gap, 1)}{right}", style="dim")
-    outside = [float(k) for k in kinks if not low <= k <= high]
-    note = _graph_note(line, name, output, len(inside), len(marks), outside, across)
-    yield from wrapped(note, width, "  ", "dim")
 
 
 def _graph_note(

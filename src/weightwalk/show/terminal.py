@@ -73,6 +73,13 @@ _KINDS: dict[str, tuple[str, str]] = {
     "Comparison": ("weightwalk.show.comparisons", "comparison_lines"),
     "Walk": ("weightwalk.show.summaries", "walk_lines"),
     "NetList": ("weightwalk.show.summaries", "net_lines"),
+    "Formula": ("weightwalk.show.formulas", "formula_lines"),
+    "Lookup": ("weightwalk.show.lookups", "lookup_lines"),
+    "Surrogate": ("weightwalk.show.formulas", "surrogate_lines"),
+    "Sensitivity": ("weightwalk.show.formulas", "sensitivity_lines"),
+    "Summary": ("weightwalk.show.formulas", "summary_lines"),
+    "LossLine": ("weightwalk.show.formulas", "loss_lines"),
+    "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
 }
 
 
