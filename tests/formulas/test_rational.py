@@ -138,6 +138,8 @@ def test_what_fractions_cannot_say_is_refused(monkeypatch: pytest.MonkeyPatch) -
         partition_exact(net, SQUARE)
     with pytest.raises(UsageError, match=r"The box \(\(0, 0\), \(0, 1\)\) is empty; give"):
         partition_exact(one_layer(np.eye(2), np.zeros(2)), ((0, 0), (0, 1)))
+    with pytest.raises(UsageError, match="Exact fractions need a bounded box"):
+        partition_exact(one_layer(np.eye(2), np.zeros(2)), None)
     net.layers[0].affine.bias[0] = np.inf
     with pytest.raises(UsageError, match="weights of fc1 are not all finite"):
         line_exact(net)

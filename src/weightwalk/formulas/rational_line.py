@@ -73,6 +73,7 @@ def line_exact(net: PiecewiseNet, start: float | End = None, end: float | End = 
         UsageError: The net has not one input, is not exact, or is too large; the line has no length.
 
     Example:
+        >>> import numpy as np
         >>> from weightwalk.formulas.piecewise import mlp
         >>> net = mlp([np.array([[3.0]]), np.array([[0.5]])], [np.array([-1.0]), np.array([0.25])])
         >>> line_exact(net).kinks

@@ -75,18 +75,20 @@ class _Region:
     pattern: tuple[tuple[int, ...], ...]
 
 
-def partition_exact(net: PiecewiseNet, box: Box) -> ExactPartition:
+def partition_exact(net: PiecewiseNet, box: Box | None) -> ExactPartition:
     """All regions of a small net of two numbers in a box, in fractions.
 
     Args:
         net: A net with two inputs, whose entries are those of the original net.
-        box: The rectangle.
+        box: The rectangle. The whole plane, None, is for float64 only.
 
     Raises:
         UsageError: The net has not two inputs, is not exact, or is too large; the box is empty.
     """
     if net.n != 2:
         raise UsageError(f"A plane needs a net of two numbers, and this one has {net.n} inputs.")
+    if box is None:
+        raise UsageError("Exact fractions need a bounded box: give ((least s, greatest s), (least t, greatest t)).")
     (a, b), (c, d) = ((fraction(low), fraction(high)) for low, high in box)
     if a >= b or c >= d:
         raise UsageError(f"The box {box} is empty; give ((least s, greatest s), (least t, greatest t)).")

@@ -55,8 +55,8 @@ def expression(
     count = units_written(net, output)
     if count * SHORTEST > limit:
         raise UsageError(
-            f"Written out, {net.outputs[output]} has {count:,} nested terms, more than fit into {limit:,} characters (limit=); "
-            "ask for the pieces instead (the formula along a line, on a plane or at one input)."
+            f"Written out, {net.outputs[output]} has {count:,} nested terms, more than fit into {limit:,} "
+            "characters (limit=); ask for the pieces instead (the formula along a line, on a plane or at one input)."
         )
     names = list(names if names is not None else net.inputs)
     writer = _Writer(net, [symbol(n, style) for n in names], digits, style, limit)
