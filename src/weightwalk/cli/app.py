@@ -24,6 +24,7 @@ COMMANDS = {
     "walk": "run a net on an input and tell every step of it",
     "verify": "recompute every step independently and hold it to its rounding bound",
     "account": "one number as an exact sum of contributions",
+    "formula": "the exact function that a piecewise-linear net computes, with its certificate",
     "compare": "where two walks of one model part",
     "show": "what a .walk file holds",
     "nets": "the networks that come along",
@@ -36,6 +37,7 @@ Examples:
   weightwalk walk sqrt 2.0 --save sqrt.walk
   weightwalk verify sqrt.walk
   weightwalk account gpt "The capital of France is" "logits[-1, ' Paris']" --cut tokens
+  weightwalk formula sqrt
 
 \b
 Exit codes: 0 done, 1 a check failed, 2 the request cannot be served."""

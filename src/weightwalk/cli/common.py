@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,3 +260,45 @@ def writable(path: str, endings: Sequence[str]) -> Path:
     if not target.parent.is_dir():
         raise UsageError(f"{path!r} cannot be written: there is no directory {str(target.parent)!r}.")
     return target
+
+
+def needs_matplotlib() -> None:
+    """A clear sentence where a figure is wanted and matplotlib is not installed.
+
+    Raises:
+        UsageError: It is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise UsageError('A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".')
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A neighbour to write to, which takes the file's place when all is on the disk: a part is never seen.
+
+    Raises:
+        UsageError: The file cannot be written; nothing is left behind.
+    """
+    beside: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        beside = Path(name)
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        beside.chmod(0o666 & ~umask)
+        beside.replace(path)
+        beside = None
+    except OSError as error:
+        raise UsageError(
+            f"{path} could not be written ({error.strerror or error}); nothing was left behind. "
+            f"Check that the folder is writable and has room."
+        ) from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)

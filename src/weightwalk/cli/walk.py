@@ -134,10 +134,7 @@ def _targets(options: dict[str, Any]) -> dict[str, Any]:
     endings = {"save": (".walk",), "figure": (".svg", ".png", ".pdf"), "html": (".html", ".htm")}
     out = {kind: common.writable(options[kind], ends) for kind, ends in endings.items() if options[kind]}
     if "figure" in out:
-        from importlib.util import find_spec
-
-        if find_spec("matplotlib") is None:
-            raise UsageError('A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".')
+        common.needs_matplotlib()
     return out
 
 
@@ -153,7 +150,8 @@ def _write(walk: Any, story: Any, targets: dict[str, Any]) -> None:
     if "figure" in targets:
         from weightwalk.show.figures import draw
 
-        draw(walk, targets["figure"])
+        with common.whole(targets["figure"]) as beside:
+            draw(walk, beside)
         common.note(f"drew {targets['figure']}")
 
 

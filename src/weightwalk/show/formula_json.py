@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,16 @@ def formula_facts(found: Any) -> dict[str, Any]:
     kind = type(found).__name__
     if kind == "Formula":
         out = _formula(found)
-    elif dataclasses.is_dataclass(found):
-        out = {"is": kind, **_fields(found)}
     else:
-        return plain(found)
+        out = {"is": kind, **_fields(found)}
     return {**out, "certified": found.certificate.ok, "certificate": _certificate(found.certificate)}
 
 
 def _formula(found: Any) -> dict[str, Any]:
     flat = found.flat
     out: dict[str, Any] = {
-        "is": "Formula", "kind": found.kind, "net": found.name, "inputs": list(found.inputs), "outputs": list(found.outputs),
+        "is": "Formula", "kind": found.kind, "net": found.name, "inputs": list(found.inputs),
+        "outputs": list(found.outputs),
     }  # fmt: skip
     if flat is not None:
         out["where"] = {"origin": plain(flat.origin), "directions": plain(flat.directions), "names": list(flat.names)}
@@ -50,7 +50,7 @@ def _line(line: Any) -> dict[str, Any]:
 
 def _plane(plane: Any) -> dict[str, Any]:
     start, ring, edge = plane.start.tolist(), plane.ring.tolist(), plane.edge.tolist()
-    places = list(zip(start[:-1], start[1:], strict=True))
+    places = list(pairwise(start))
     crossed = sorted({e for e in edge if e >= 0})
     return {
         "box": plain(plane.box), "activation_regions": plane.activation_regions, "affine_regions": plane.affine_regions,
