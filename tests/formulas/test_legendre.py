@@ -12,7 +12,8 @@ from slowplane import Point, exact_pieces, partition
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas import basis
-from weightwalk.formulas.legendre import bending, legendre_surrogate, rule
+from weightwalk.formulas.integrals import cells
+from weightwalk.formulas.legendre import bending, enclose, halved, legendre_surrogate, rule
 from weightwalk.formulas.line import line
 from weightwalk.formulas.piecewise import mlp
 from weightwalk.formulas.surrogates import surrogate
@@ -50,7 +51,7 @@ def moment(polygon: list[Point], a: int, b: int) -> Fraction:
 
 @pytest.mark.parametrize("kind", ["total", "per-input"])
 def test_coefficients_equal_those_of_rational_moments(kind) -> None:
-    weights, biases = random_net(3, 2, 4, 3, 2)
+    weights, biases = random_net(3, 2, 3, 3, 2)
     box = ((-1.0, 1.0), (-1.0, 1.0))
     p = legendre_surrogate(partition(weights, biases, box=box), 3, kind)
     assert p.certificate.ok, p.certificate
@@ -122,8 +123,8 @@ def test_the_bound_of_the_second_derivative_holds_and_is_close(d: int) -> None:
     box = ((-1.0, 2.0), (0.0, 0.5))[:d]
     powers = basis.exponents(d, 6, "total")
     c = draw.normal(size=len(powers))
-    x = np.stack(np.meshgrid(*[np.linspace(lo, hi, 401 if d == 1 else 121) for lo, hi in box]), -1).reshape(-1, d)
-    way = draw.normal(size=(200, d))
+    x = np.stack(np.meshgrid(*[np.linspace(lo, hi, 401 if d == 1 else 81) for lo, hi in box]), -1).reshape(-1, d)
+    way = draw.normal(size=(100, d))
     way /= np.sqrt((way**2).sum(1, keepdims=True))
     h, stencil = 1e-4, ((-1, 1), (0, -2), (1, 1))
     most = max(
@@ -185,3 +186,31 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         legendre_surrogate(of, 200, "per-input")
     with pytest.raises(UsageError, match="The line runs from -inf to inf, where a mean has no meaning"):
         legendre_surrogate(line(mlp([np.ones((1, 1))], [np.zeros(1)]), -math.inf, math.inf), 2)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_polynomial_that_bends_within_one_cell_is_enclosed(d: int, seed: int) -> None:
+    """f = 0 in one piece: the corners of the box say nothing of the greatest |p|. The oracle is a dense grid."""
+    box = ((-1.0, 2.0), (0.0, 0.5))[:d]
+    zero = [np.zeros((1, d))], [np.zeros(1)]
+    of = partition(*zero, box=box) if d == 2 else line(mlp(*zero), *box[0])
+    powers = basis.exponents(d, 5, "total")
+    c = np.random.default_rng(seed).normal(size=(len(powers), 1))
+    found = enclose(cells(of), powers, c, 0)
+    x = np.stack(np.meshgrid(*[np.linspace(lo, hi, 100_001 if d == 1 else 401) for lo, hi in box]), -1).reshape(-1, d)
+    most = np.abs(basis.design(x, box, powers) @ c).max()
+    assert most * (1 - 1e-9) <= found.bound <= 1.0101 * found.found
+    assert 0.99 * most <= found.found
+    np.testing.assert_allclose(np.abs(basis.design(found.at[None], box, powers) @ c)[0, 0], found.found, rtol=1e-12)
+
+
+def test_cells_are_cut_into_parts_that_tile_them() -> None:
+    corners = np.random.default_rng(0).normal(size=(5, 3, 2))
+    values = corners @ np.array([2.0, -1.0]) + 3
+    parts, heights, _ = halved(corners, values, values, lambda x, y: y)
+    np.testing.assert_allclose(heights, parts @ np.array([2.0, -1.0]) + 3)
+    sides = [(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0]) for c in (parts, corners)]
+    small, large = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] for a, b in sides)
+    np.testing.assert_allclose(small.reshape(5, 4), np.tile(large[:, None] / 4, 4))  # the same turn, so none overlap
+    assert len({tuple(c.round(9)) for c in parts[:4].mean(1)}) == 4

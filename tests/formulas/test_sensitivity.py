@@ -12,7 +12,7 @@ from scipy import stats
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.rankings import chance_correlation, in_order, rank_correlation
+from weightwalk.formulas.rankings import chance, chance_correlation, in_order, rank_correlation
 from weightwalk.formulas.sensitivity import sensitivity
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
@@ -278,3 +278,11 @@ def test_refused_in_one_sentence(case: str) -> None:
     request = {"f": lambda x: x.sum(1), "box": SQUARE} | changed
     with pytest.raises(UsageError, match=message):
         sensitivity(request.pop("f"), request.pop("box"), **request)
+
+
+def test_a_baseline_of_several_inputs_counts_the_greatest_of_each_repeat() -> None:
+    """One uniform number: 95 % lie below .95. The greatest of three: below .95 to the power 1/3."""
+    sizes = np.random.default_rng(0).random((200_000, 3))
+    assert chance("", sizes).quantile == pytest.approx(0.95 ** (1 / 3), abs=1e-3)
+    assert chance("", sizes[:, 0]).quantile == pytest.approx(0.95, abs=2e-3)
+    assert chance("", sizes).mean == pytest.approx(0.5, abs=2e-3) and chance("", sizes).repeats == 200_000

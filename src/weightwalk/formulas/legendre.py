@@ -208,7 +208,7 @@ def enclose(parts: Cells, powers: np.ndarray, coefficients: np.ndarray, output: 
         last = step == ROUNDS or coarse.sum() * 2**d > GROWTH
         if last or not coarse.any():
             return Enclosure(found, at, max(settled, float(bounds[coarse].max(initial=0.0))))
-        corners, values, off = _halved(corners[coarse], values[coarse], off[coarse], error)
+        corners, values, off = halved(corners[coarse], values[coarse], off[coarse], error)
     raise AssertionError("the last round returns")
 
 
@@ -218,7 +218,7 @@ def _longest(corners: np.ndarray) -> np.ndarray:
     return np.sqrt((edges**2).sum(2).max(1))
 
 
-def _halved(corners: np.ndarray, values: np.ndarray, off: np.ndarray, error) -> tuple[np.ndarray, ...]:
+def halved(corners: np.ndarray, values: np.ndarray, off: np.ndarray, error) -> tuple[np.ndarray, ...]:
     """Each cell cut at the middles of its edges, into 2 segments or 4 triangles, with values and errors there."""
     other = np.roll(np.arange(corners.shape[1]), -1)
     if corners.shape[1] == 2:
