@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from weightwalk.formulas.piecewise import Layer, PiecewiseNet
-from weightwalk.formulas.rings import Rings, members, unpack
+from weightwalk.formulas.rings import Rings, members
 from weightwalk.formulas.rounding import SURE, noise, size_after
-from weightwalk.formulas.subdivide import Table, changes, divide, edge_ends, snapped
+from weightwalk.formulas.subdivide import Table, divide, snapped
 
 GROWTH = 2.5
 """Bytes held at the worst moment per byte of the final table: it is copied when it grows."""
@@ -44,6 +44,8 @@ class Stage:
         errors: Rounding error to be expected of it.
         levels: One per layer.
         snapped: See `Partition`.
+        spans: Least and greatest z of each unit by layer, where that is prescribed; else it is taken at the vertices.
+        outputs: y at the vertices, after the last layer.
     """
 
     cells: Rings
@@ -54,6 +56,8 @@ class Stage:
     errors: tuple[np.ndarray, ...]
     levels: tuple[Level, ...] = ()
     snapped: int = 0
+    spans: Mapping[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    outputs: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def scale(self) -> np.ndarray | float:
@@ -72,9 +76,9 @@ def begin(cells: Rings, label: np.ndarray, coords: np.ndarray) -> Stage:
     return Stage(cells, label, coords, (None,), (size,), (np.zeros(2),))
 
 
-def values(net: PiecewiseNet, stage: Stage) -> np.ndarray:
-    """y at the vertices, after the last layer."""
-    return net.output(stage.inputs, stage.scale)
+def finish(net: PiecewiseNet, stage: Stage) -> Stage:
+    """The stage after the last layer, with y at the vertices and nothing that only a next layer would need."""
+    return replace(stage, outputs=net.output(stage.inputs, stage.scale), sources=(None,) * len(stage.sources))
 
 
 def width(net: PiecewiseNet, k: int, stage: Stage) -> tuple[int, int]:
@@ -85,7 +89,29 @@ def width(net: PiecewiseNet, k: int, stage: Stage) -> tuple[int, int]:
     return stage.coords.shape[1] + kept + units, units
 
 
-def through(net: PiecewiseNet, k: int, stage: Stage, tolerance: float, guard: Callable[[int, int, int], None]) -> Stage:
+def estimate(net: PiecewiseNet, k: int, stage: Stage, vertices: int = 1) -> int:
+    """Bytes that are needed to cut along layer k (from 1), for so many vertices in all."""
+    columns, units = width(net, k, stage)
+    return int(GROWTH * vertices * (8 * columns + 16 * -(-units // 64)))
+
+
+class TooLargeError(Exception):
+    """A layer may need more bytes than there are.
+
+    Attributes:
+        stage: The polygons before it.
+        layer: Which (from 1).
+        weight: (R,) what each polygon may need of them.
+    """
+
+    def __init__(self, stage: Stage, layer: int, weight: np.ndarray) -> None:
+        super().__init__(f"layer {layer} may need {weight.sum():,} bytes")
+        self.stage, self.layer, self.weight = stage, layer, weight
+
+
+def through(
+    net: PiecewiseNet, k: int, stage: Stage, tolerance: float, memory: int, told: Callable[[int, int], None]
+) -> Stage:
     """The polygons after layer k (from 1).
 
     Args:
@@ -93,16 +119,23 @@ def through(net: PiecewiseNet, k: int, stage: Stage, tolerance: float, guard: Ca
         k: The layer.
         stage: After the layers before it.
         tolerance: Fraction of a unit's greatest size within which it is held to be at its kink.
-        guard: Called with the layer, the polygons known so far, and a bound on the vertices; may raise.
+        memory: Bytes that it may need.
+        told: Called with the layer and the polygons known so far; may raise.
+
+    Raises:
+        TooLargeError: If it might need more.
     """
     layer = net.layers[k - 1]
+    each = estimate(net, k, stage)
+    if each * len(stage.coords) > memory:
+        raise TooLargeError(stage, k, each * stage.cells.size)
     z = layer.affine(stage.inputs, stage.scale)
     error = noise(layer.affine, list(stage.sizes), list(stage.errors))
-    least, greatest = z.min(axis=0), z.max(axis=0)
+    least, greatest = stage.spans[k] if k in stage.spans else (z.min(axis=0), z.max(axis=0))
     sizes = (*stage.sizes, size_after(layer.activation, least, greatest))
     errors = (*stage.errors, error * np.abs(layer.activation.slopes).max(axis=1, initial=0.0))
     limit = _limits(layer, least, greatest, error, tolerance)
-    stage = replace(stage, sizes=sizes, errors=errors)
+    before, stage = stage, replace(stage, sizes=sizes, errors=errors)
     kept = [j for j, s in enumerate(stage.sources) if s is not None and net.last_read[j] > k]
     if not layer.activation.count:
         h = layer.activation(z, stage.scale)
@@ -110,10 +143,13 @@ def through(net: PiecewiseNet, k: int, stage: Stage, tolerance: float, guard: Ca
         return replace(stage, sources=(*sources, h), levels=(*stage.levels, Level(None, None, limit)))
     table = _table(layer, stage, z, kept, limit)
     del z
-    _foresee(table, stage, k, guard)
+    regions, vertices = _foresee(table, stage)
+    told(k, regions)
+    if each * (len(stage.coords) + vertices.sum()) > memory:
+        raise TooLargeError(before, k, each * (stage.cells.size + vertices))
     first = sum(la.size for la in net.layers[: k - 1])
     names = first + np.tile(np.arange(layer.size), layer.activation.count)
-    cut = divide(table, stage.cells, stage.label, names, lambda count: guard(k, count, 0))
+    cut = divide(table, stage.cells, stage.label, names, lambda count: told(k, count))
     return _collect(layer, stage, table, kept, cut.cells, Level(cut.parent, cut.after, limit), cut.repaired)
 
 
@@ -133,15 +169,16 @@ def _table(layer: Layer, stage: Stage, z: np.ndarray, kept: list[int], limit: np
     return Table(rows, limit.size, limit.ravel(), stage.coords.shape[1] == 3)
 
 
-def _foresee(table: Table, stage: Stage, k: int, guard: Callable[[int, int, int], None]) -> None:
-    """Tell the guard how many polygons there will be at least, and vertices at most."""
-    cells, words = stage.cells, table.above.shape[1]
+def _foresee(table: Table, stage: Stage) -> tuple[int, np.ndarray]:
+    """How many polygons there will be at least, and (R,) how many new vertices at most in and around each.
+
+    k units that cross a polygon give at least k more pieces, 2 k vertices on its edges, which it shares, and at most
+    k (k - 1) / 2 within.
+    """
+    cells = stage.cells
     crossed = cells.either(table.above) & cells.either(table.below)
-    per_cell = np.bincount(members(crossed)[0], minlength=cells.count)
-    a, b, _ = edge_ends(cells, len(stage.label))
-    on_edge = int(unpack(changes(table, a, b), 64 * words).sum(dtype=np.int64))
-    inside = int((per_cell * (per_cell - 1) // 2).sum())
-    guard(k, cells.count + int(per_cell.sum()), table.count + on_edge + inside)
+    k = np.bincount(members(crossed)[0], minlength=cells.count)
+    return cells.count + int(k.sum()), 2 * k + k * (k - 1) // 2
 
 
 def _collect(

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from weightwalk.errors import UsageError
+from weightwalk.formulas.carry import Job
 from weightwalk.formulas.certificate import Certificate
-from weightwalk.formulas.layerwise import GROWTH, Stage, begin, through, values, width
+from weightwalk.formulas.layerwise import Stage, begin
 from weightwalk.formulas.maps import map_noise, maps, patterns
 from weightwalk.formulas.merge import connected, equal_maps, neighbours
 from weightwalk.formulas.partition import Box, Partition
@@ -20,10 +21,8 @@ from weightwalk.formulas.piecewise import PiecewiseNet
 from weightwalk.formulas.planecheck import certify, words
 from weightwalk.formulas.rings import Rings
 from weightwalk.formulas.rounding import SURE, noise
+from weightwalk.formulas.tiles import SEAM
 from weightwalk.formulas.unite import SIDE, unite
-
-SEAM = -2
-"""Label of edges that were only drawn to have bounded polygons to start with."""
 
 Oracle = Callable[[np.ndarray], np.ndarray]
 """From points (N, 2) of the plane to the net's outputs (N, outputs), computed in another way than by the formula."""
@@ -61,16 +60,8 @@ def partition(
     """
     check_net(net)
     box = check_box(box)
-    stage = _start(box)
-    guard = _Guard(net, stage, max_regions, memory)
-    total, done = sum(layer.size for layer in net.layers), 0
-    for k, layer in enumerate(net.layers, 1):
-        guard.stage = stage
-        stage = through(net, k, stage, tolerance, guard)
-        done += layer.size
-        if progress is not None:
-            progress(done, total)
-    return _finish(net, box, stage, tolerance, seed, oracle, wanted=maps)
+    job = Job(net, tolerance, max_regions, memory, progress)
+    return _finish(net, box, job.carry(1, _start(box)), tolerance, seed, oracle, wanted=maps)
 
 
 def _finish(
@@ -78,12 +69,15 @@ def _finish(
 ) -> Partition:
     """The facts of the last stage."""
     cells, label, count = stage.cells, stage.label, stage.cells.count
-    bits, pattern, y = words(stage.levels, count), patterns(net, stage.levels, count), values(net, stage)
+    bits, pattern = words(stage.levels, count), patterns(net, stage.levels, count)
+    y = stage.outputs
     slopes, offsets = maps(net, stage.levels, count) if wanted else _no_maps(net)
     points, infinite = stage.coords, np.zeros(len(stage.coords), bool)
     if box is None:
         points, infinite, y = _finite(points, y)
-        one = unite(cells, label, _across_seams(cells, label, bits), points, infinite)
+    if (label == SEAM).any():
+        stay = np.arange(1, 4) if box is None else None  # the directions that were begun with
+        one = unite(cells, label, _across_seams(cells, label, bits), points, infinite, stay)
         cells, label = one.cells, one.label
         points, infinite, y = points[one.kept], infinite[one.kept], y[one.kept]
         bits, pattern = bits[one.first], tuple(p[one.first] for p in pattern)
@@ -121,8 +115,8 @@ def check_net(net: PiecewiseNet) -> None:
     """Refuse what has no plane, or no numbers."""
     if net.n != 2:
         raise UsageError(
-            f"the regions of a plane were asked of a net of {net.n} input{'s' if net.n != 1 else ''}; it takes a net of "
-            "two, or a plane through the input space of a larger one (--plane)."
+            f"the regions of a plane were asked of a net of {net.n} input{'s' if net.n != 1 else ''}; it takes a net "
+            "of two, or a plane through the input space of a larger one (--plane)."
         )
     for name, affine in (*((layer.name, layer.affine) for layer in net.layers), ("the output", net.output)):
         parts = [affine.bias, *(m for _, m in affine.terms)]
@@ -147,7 +141,8 @@ def check_box(box: Box | None) -> Box | None:
         raise UsageError(
             f"the box {box!r} is not ((least s, greatest s), (least t, greatest t)); write ((-1, 1), (-1, 1))."
         )
-    for name, (low, high) in zip("st", sides.tolist(), strict=True):
+    (s0, s1), (t0, t1) = ((float(row[0]), float(row[1])) for row in sides.tolist())
+    for name, low, high in (("s", s0, s1), ("t", t0, t1)):
         if not np.isfinite([low, high]).all():
             raise UsageError(
                 f"the box runs from {low:g} to {high:g} along {name}, which is not finite; give numbers, or box=None "
@@ -159,12 +154,11 @@ def check_box(box: Box | None) -> Box | None:
             raise UsageError(
                 f"the box runs backwards along {name}, from {low:g} to {high:g}; give the lesser number first."
             )
-    (s0, s1), (t0, t1) = sides.tolist()
     return (s0, s1), (t0, t1)
 
 
 def _start(box: Box | None) -> Stage:
-    """The rectangle; of the whole plane three cones from the origin, with seams at angles that no kink is likely to have."""
+    """The rectangle; or the whole plane in three cones, with seams at angles that no kink is likely to have."""
     if box is None:
         angles = 0.5772156649 + 2 * np.pi / 3 * np.arange(3)
         around = np.stack([np.cos(angles), np.sin(angles), np.zeros(3)], axis=1)
@@ -173,27 +167,6 @@ def _start(box: Box | None) -> Stage:
     (s0, s1), (t0, t1) = box
     corners = np.array([[s0, t0], [s1, t0], [s1, t1], [s0, t1]])
     return begin(Rings(np.arange(4), np.arange(4), np.array([4])), np.full(4, SIDE), corners)
-
-
-def estimate(net: PiecewiseNet, k: int, stage: Stage, vertices: int) -> int:
-    """Bytes that cutting along layer k (from 1) needs, for so many vertices in all."""
-    columns, units = width(net, k, stage)
-    return int(GROWTH * vertices * (8 * columns + 16 * -(-units // 64)))
-
-
-class _Guard:
-    """Stops a layer before it makes too many regions or takes too many bytes."""
-
-    def __init__(self, net: PiecewiseNet, stage: Stage, max_regions: int, memory: int) -> None:
-        self.net, self.stage, self.max_regions, self.memory = net, stage, max_regions, memory
-
-    def __call__(self, k: int, regions: int, vertices: int) -> None:
-        if regions > self.max_regions:
-            name = self.net.layers[k - 1].name
-            raise UsageError(
-                f"there are more than {self.max_regions:,} regions: at least {regions:,} at layer {name} "
-                f"({k} of {len(self.net.layers)}); choose a smaller box, or allow more with --max-regions."
-            )
 
 
 def _no_maps(net: PiecewiseNet) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Polygons cut along the kinks of many units at once.
 
-Each unit is affine on each polygon, so it is known by its numbers at the vertices, of which only the sign matters: below,
-at (within a tolerance) or above its kink. Every edge is subdivided once, when it comes into being, at all units that
+Each unit is affine on each polygon, so it is known by its numbers at the vertices, of which only the sign matters:
+below, at (within a tolerance) or above its kink. Every edge is subdivided once, when it comes into being, at all units that
 change sign along it; both polygons beside it then have the same vertices, whatever is done to either later. So no
 T-junction can arise, each polygon can be cut without looking at its neighbours, and all polygons are cut in step: in
 each round every polygon that still has units to cut along is cut along one of them.
@@ -196,8 +196,9 @@ def edge_ends(cells: Rings, edges: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def divide(
-    table: Table, cells: Rings, label: np.ndarray, names: np.ndarray, told: Callable[[int], None] | None = None
-) -> Divided:
+    table: Table, cells: Rings, label: np.ndarray, names: np.ndarray, told: Callable[[int], None] | None = None,
+    only: np.ndarray | None = None,
+) -> Divided:  # fmt: skip
     """Cut all polygons along the kinks of all units of a table.
 
     Args:
@@ -206,6 +207,7 @@ def divide(
         label: (edges,) labels of the present edges; pieces of an edge inherit them.
         names: (units,) labels for the edges that come to lie on the units' kinks.
         told: Called in each round with the number of polygons so far; may raise.
+        only: (R, W) bits of the units along which each polygon is to be cut; all of them by default.
 
     Returns:
         The pieces. A unit that is at its kink all over a polygon counts as below it.
@@ -213,6 +215,8 @@ def divide(
     cells = _edges_first(table, cells, label)
     above = cells.either(table.above)
     todo, after, parent = above & cells.either(table.below), above, np.arange(cells.count)
+    if only is not None:
+        todo &= only
     done: list[Rings] = []
     found: list[tuple[np.ndarray, np.ndarray]] = []
     count, repaired = 0, 0
@@ -317,7 +321,7 @@ def _main_run(sign: np.ndarray, value: np.ndarray) -> tuple[int, int, bool]:
     """The entries around the run of one sign that is to be cut off: the only one of its sign, or else the greatest.
 
     Rounding can leave a ring on which the signs change more than twice, as + 0 + 0 - 0. All but one run of either sign
-    are then noise about zero, and stay with what surrounds them. (-1, -1, side) where nothing would be left of one part.
+    are then noise about zero, and stay with what surrounds them. (-1, -1, side) where one part would be empty.
     """
     n, runs = len(sign), []
     for s in (1, -1):

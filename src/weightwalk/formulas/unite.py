@@ -30,7 +30,10 @@ class United:
     kept: np.ndarray
 
 
-def unite(cells: Rings, label: np.ndarray, group: np.ndarray, vertices: np.ndarray, infinite: np.ndarray) -> United:
+def unite(
+    cells: Rings, label: np.ndarray, group: np.ndarray, vertices: np.ndarray, infinite: np.ndarray,
+    stay: np.ndarray | None = None,
+) -> United:  # fmt: skip
     """Drop the edges between polygons of one group, and the vertices that nothing but these edges needed.
 
     The union of each group must be convex. A vertex at which two edges of one kink are left goes. Of a kink line that
@@ -42,13 +45,16 @@ def unite(cells: Rings, label: np.ndarray, group: np.ndarray, vertices: np.ndarr
         group: (R,) numbers 0, 1, ..., each used.
         vertices: (V, 2).
         infinite: (V,) whether a vertex is a direction.
+        stay: Vertices that are kept whatever they lie on.
     """
     a, b, shared = neighbours(cells, len(label))
     dropped = np.zeros(len(label), bool)
     dropped[shared[group[a] == group[b]]] = True
     entry, size = _walk(cells, ~dropped[cells.edge], group)
     ring, edge = cells.ring[entry], cells.edge[entry]
-    gone = _needless(cells, label, dropped, vertices, infinite)
+    gone = _needless(cells, label, ~dropped, vertices, infinite)
+    if stay is not None:
+        gone[stay] = False
     stays = ~gone[ring]
     size = np.add.reduceat(stays, np.cumsum(size) - size).astype(np.int64)
     ring, edge = ring[stays], edge[stays]
@@ -90,22 +96,21 @@ def _walk(cells: Rings, stays: np.ndarray, group: np.ndarray) -> tuple[np.ndarra
 
 
 def _needless(
-    cells: Rings, label: np.ndarray, dropped: np.ndarray, vertices: np.ndarray, infinite: np.ndarray
+    cells: Rings, label: np.ndarray, stays: np.ndarray, vertices: np.ndarray, infinite: np.ndarray
 ) -> np.ndarray:
-    """(V,) the vertices that only dropped edges needed, and lie on a straight line otherwise."""
+    """(V,) the vertices at which two edges are left, parts of one straight line."""
     following, count = cells.following(cells.ring), len(vertices)
     a, b = np.zeros(len(label), np.int64), np.zeros(len(label), np.int64)
     a[cells.edge], b[cells.edge] = cells.ring, following
-    touched = np.zeros(count, bool)
-    touched[a[dropped]] = touched[b[dropped]] = True
-    left = np.flatnonzero(~dropped)
+    left = np.flatnonzero(stays)
     at, other, name = np.concatenate([a[left], b[left]]), np.concatenate([b[left], a[left]]), label[left]
     name = np.concatenate([name, name])
-    touched &= (np.bincount(at, minlength=count) == 2) & ~infinite
+    touched = np.bincount(at, minlength=count) == 2
     some = np.flatnonzero(touched[at])
     some = some[np.argsort(at[some], kind="stable")]
     at, other, name = at[some][::2], other[some].reshape(-1, 2), name[some].reshape(-1, 2)
-    level = ((vertices[other] == vertices[at][:, None]).all(axis=1) & ~infinite[other].any(axis=1)[:, None]).any(axis=1)
+    level = (vertices[other] == vertices[at][:, None]).all(axis=1).any(axis=1)  # both on the same side of the box
+    level |= infinite[at]  # and at infinity all is one side
     straight = (name[:, 0] == name[:, 1]) & ((name[:, 0] != SIDE) | level)
     at, other = at[straight], other[straight]
     gone = np.zeros(count, bool)
@@ -121,7 +126,7 @@ def _but_one(gone: np.ndarray, at: np.ndarray, other: np.ndarray, infinite: np.n
     ends = other.ravel()
     inner = gone[ends]
     line = connected(len(at), rows[inner], place[ends[inner]])
-    open_ends = np.bincount(line[rows[infinite[ends]]], minlength=len(at))
+    open_ends = np.bincount(line[rows[infinite[ends] & ~infinite[at[rows]]]], minlength=len(at))
     lines, first = np.unique(line, return_index=True)
     gone[at[first[open_ends[lines] == 2]]] = False
     return gone
