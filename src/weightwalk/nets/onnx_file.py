@@ -6,6 +6,7 @@ read from the file's own folder only. Format: https://onnx.ai/onnx/repo-docs/IR.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,7 +210,8 @@ def _expects(inputs: list[Any], path: Path) -> Expects:
     if not inputs:
         raise UsageError(f"{str(path)!r} takes no input: every input of its graph has a value in the file.")
     if len(inputs) == 1:
-        return Expects(dtypes[0], shapes=tuple(shapes), batched=False, what="this graph")
+        size = math.prod(abs(s) for s in shapes[0]) if shapes else None
+        return Expects(dtypes[0], size=size, shapes=tuple(shapes), batched=False, what="this graph")
     return Expects(next((d for d in dtypes if d.is_floating_point), torch.float32), shapes=tuple(shapes))
 
 
