@@ -182,8 +182,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         legendre_surrogate(of, -1)
     with pytest.raises(UsageError, match="The kind is 'both'"):
         legendre_surrogate(of, 2, "both")
-    with pytest.raises(UsageError, match="of 2 inputs of per-input degree 200 has 40,401 terms"):
-        legendre_surrogate(of, 200, "per-input")
+    with pytest.raises(UsageError, match="of 2 inputs of per-input degree 120 has 14,641 terms"):
+        legendre_surrogate(of, 120, "per-input")
     with pytest.raises(UsageError, match="The line runs from -inf to inf, where a mean has no meaning"):
         legendre_surrogate(line(mlp([np.ones((1, 1))], [np.zeros(1)]), -math.inf, math.inf), 2)
 

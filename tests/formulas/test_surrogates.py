@@ -204,6 +204,9 @@ REFUSED = {
     "not pairs": ({"box": (1, 2)}, "it takes one \\(least, greatest\\) per input"),
     "a negative degree": ({"degree": -1}, "The degree is -1, but a polynomial has a whole degree of 0 or more"),
     "half a degree": ({"degree": 2.5}, "The degree is 2.5"),
+    "a huge degree": ({"degree": 300}, "The degree is 300, but beyond 128 a polynomial is no formula"),
+    "a negative seed": ({"seed": -3}, "seed=-3, but a seed is 0 or more"),
+    "data that is no pair": ({"data": (1, 2, 3)}, "The data is not a pair \\(x, y\\) of arrays of numbers"),
     "an unknown kind": ({"kind": "both"}, "The kind is 'both'"),
     "unknown points": ({"points": "random"}, "points='random' is not known"),
     "too many terms": (
@@ -232,3 +235,15 @@ def test_refused_in_one_sentence(case: str) -> None:
     request = {"f": np.sin, "box": ((0, 1),), "degree": 3} | changed
     with pytest.raises(UsageError, match=message):
         surrogate(**request)
+
+
+def test_a_tiny_box_overflows_plain_coefficients_and_says_so() -> None:
+    p = surrogate(lambda x: np.sin(x * 1e9), ((0, 1e-9),), 40)
+    assert p.score().worst[0] < 1e-12
+    assert p.plain_error == math.inf and not p.certificate.ok
+
+
+def test_points_may_be_a_list() -> None:
+    p = surrogate(lambda x: 2 * x, ((0, 1),), 1, points=[[0.0], [0.5], [1.0]])
+    np.testing.assert_allclose(p.coefficients[:, 0], [0, 2], atol=1e-14)
+    assert p.points == "3 given points, equal weights"

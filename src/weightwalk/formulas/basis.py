@@ -22,6 +22,9 @@ from weightwalk.errors import UsageError
 Kind = Literal["total", "per-input"]
 Sides = tuple[tuple[float, float], ...]
 
+DEGREE = 128
+"""Greatest degree that is fitted."""
+
 
 def terms(n: int, degree: int, kind: Kind) -> int:
     """Number of terms: C(n + degree, n) of that total degree, (degree + 1)^n of that degree in each input.
@@ -66,6 +69,8 @@ def checked(degree: int, kind: str, n: int, memory: int, rows: int = 1) -> int:
         raise UsageError(f"The degree is {degree!r}, but a polynomial has a whole degree of 0 or more: try degree=3.")
     if kind not in ("total", "per-input"):
         raise UsageError(f"The kind is {kind!r}, but terms are counted by 'total' degree or by degree 'per-input'.")
+    if degree > DEGREE:
+        raise UsageError(f"The degree is {degree}, but beyond {DEGREE} a polynomial is no formula: take a lower one.")
     count = terms(n, degree, kind)
     if count * count * rows * 16 > memory:
         lower = next((d for d in range(degree - 1, 0, -1) if terms(n, d, "total") ** 2 * rows * 16 <= memory), None)
@@ -76,6 +81,12 @@ def checked(degree: int, kind: str, n: int, memory: int, rows: int = 1) -> int:
             "raise memory=."
         )
     return count
+
+
+def checked_seed(seed: int) -> None:
+    """Refuse a negative seed."""
+    if seed < 0:
+        raise UsageError(f"seed={seed}, but a seed is 0 or more.")
 
 
 def sides(box: Sequence[Sequence[float]]) -> Sides:
@@ -101,8 +112,10 @@ def spread(n: int, count: int, seed: int | np.random.Generator, latin: bool = Fa
 
     Sobol' points come in powers of two, at which they are balanced; there may be more of them than asked for.
     """
-    from scipy.stats import qmc
-
+    try:
+        from scipy.stats import qmc
+    except ImportError as error:
+        raise UsageError("Evenly spread points need SciPy: pip install 'weightwalk[formulas]'.") from error
     if latin:
         return qmc.LatinHypercube(n, seed=seed).random(count)  # pyright: ignore[reportCallIssue] - SciPy before 1.15
     return qmc.Sobol(n, scramble=True, seed=seed).random_base2((count - 1).bit_length())  # pyright: ignore[reportCallIssue]
@@ -141,12 +154,14 @@ def design(x: np.ndarray, box: Sides, powers: np.ndarray) -> np.ndarray:
 def plain(box: Sides, powers: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Coefficients of x_0^e0 x_1^e1 ..., (T, outputs), from those of the Legendre terms.
 
-    The change of basis is computed in rational arithmetic for each input and rounded once.
+    The change of basis is computed in rational arithmetic for each input and rounded once. A box so small that its
+    powers leave the range of float64 gives coefficients that are not finite.
     """
     change = np.ones((len(powers), len(powers)))
-    for i, side in enumerate(box):
-        change *= _powers(side, int(powers[:, i].max()))[np.ix_(powers[:, i], powers[:, i])]
-    return change.T @ coefficients
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, side in enumerate(box):
+            change *= _powers(side, int(powers[:, i].max()))[np.ix_(powers[:, i], powers[:, i])]
+        return change.T @ coefficients
 
 
 def powers_of(x: np.ndarray, powers: np.ndarray) -> np.ndarray:
@@ -170,5 +185,12 @@ def _powers(side: tuple[float, float], degree: int) -> np.ndarray:
         rows.append([((2 * k + 1) * v - k * w) / (k + 1) for v, w in zip(moved, before, strict=True)])
     out = np.zeros((degree + 1, degree + 1))
     for k in range(degree + 1):
-        out[k, : k + 1] = [float(v) * math.sqrt(2 * k + 1) for v in rows[k]]
+        out[k, : k + 1] = [_float(v) * math.sqrt(2 * k + 1) for v in rows[k]]
     return out
+
+
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

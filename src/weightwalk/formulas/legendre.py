@@ -77,6 +77,7 @@ def legendre_surrogate(
     Raises:
         UsageError: The whole plane or an infinite line, a negative degree, or too many terms.
     """
+    basis.checked_seed(seed)
     parts = cells(of)
     d = len(parts.box)
     basis.checked(degree, kind, d, memory)

@@ -81,7 +81,10 @@ def checked_data(data: tuple[np.ndarray, np.ndarray] | None, n: int) -> tuple[np
     """Data as float64 arrays (N, n) and (N, outputs)."""
     if data is None:
         return None
-    x, y = (np.asarray(part, np.float64) for part in data)
+    try:
+        x, y = (np.atleast_1d(np.asarray(part, np.float64)) for part in data)
+    except (TypeError, ValueError):
+        raise UsageError("The data is not a pair (x, y) of arrays of numbers.") from None
     x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     if len(x) != len(y) or x.shape[1] != n:
         raise UsageError(

@@ -271,8 +271,7 @@ def _numbers(share: float, step: float | None, samples: int, seed: int, repeats:
         raise UsageError(f"step={step:g}, but central differences take a share of the range above 0, at most 0.1.")
     if samples < 0 or 0 < samples < 16:
         raise UsageError(f"samples={samples}: Sobol' indices take at least 16, better 1,024; 0 leaves them out.")
-    if seed < 0:
-        raise UsageError(f"seed={seed}, but a seed is 0 or more.")
+    basis.checked_seed(seed)
     if repeats < 20:
         raise UsageError(f"repeats={repeats}: a 95 % quantile takes at least 20.")
 
