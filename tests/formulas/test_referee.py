@@ -154,3 +154,27 @@ def test_generic_planes() -> None:
         net = mlp([rng.normal(size=(b, a)) for a, b in pairwise(shape)], [rng.normal(size=b) for b in shape[1:]])
         checks = check_partition(partition(net, SQUARE), partition_exact(net, SQUARE))
         assert len(checks) == 6 and [c for c in checks if not c.ok] == []
+
+
+def tenths(seed: int, shape: list[int]) -> PiecewiseNet:
+    rng = np.random.default_rng(seed)
+    weights = [np.round(rng.normal(size=(b, a)), 1) for a, b in pairwise(shape)]
+    return mlp(weights, [np.round(rng.normal(size=b), 1) for b in shape[1:]])
+
+
+def test_what_float64_cannot_hold_apart_is_told_and_not_judged() -> None:
+    """Tenths are not tenths in a computer: kinks that were meant to coincide lie 1e-17 apart, in fractions."""
+    told = 0
+    for seed in range(60):
+        net = tenths(seed, [1, 12, 12, 1])
+        checks = check(line(net), line_exact(net))
+        assert [c for c in checks if not c.ok] == [], seed
+        told += any(c.name.startswith("kinks and bends in fractions that are too fine") for c in checks)
+    assert told >= 5
+    told = 0
+    for seed in range(30):
+        net = tenths(seed, [2, 7, 7, 1])
+        checks = check_partition(partition(net, SQUARE), partition_exact(net, SQUARE))
+        assert [c for c in checks if not c.ok] == [], seed
+        told += any(c.name.startswith("regions in fractions that are too narrow") for c in checks)
+    assert told >= 3

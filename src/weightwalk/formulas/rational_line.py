@@ -17,6 +17,8 @@ from weightwalk.formulas.rational_net import Columns, WholeLayer, WholeNet, frac
 End = Fraction | None
 """An end of a piece; None at infinity."""
 
+_Pattern = tuple[tuple[int, ...], ...]
+
 
 @dataclass(frozen=True)
 class ExactLine:
@@ -42,7 +44,7 @@ class ExactLine:
     bends: tuple[bool, ...]
     slopes: tuple[tuple[Fraction, ...], ...]
     intercepts: tuple[tuple[Fraction, ...], ...]
-    pattern: tuple[tuple[tuple[int, ...], ...], ...]
+    pattern: tuple[_Pattern, ...]
 
     def __call__(self, t: Fraction | float) -> tuple[Fraction, ...]:
         """y, exactly; at a kink both neighbours give the same."""
@@ -58,7 +60,7 @@ class _Part:
     start: End
     end: End
     sources: tuple[Columns, ...]
-    pattern: tuple[tuple[int, ...], ...]
+    pattern: _Pattern
 
 
 def line_exact(net: PiecewiseNet, start: float | End = None, end: float | End = None) -> ExactLine:
@@ -125,15 +127,7 @@ def _facts(net: PiecewiseNet, start: End, end: End, parts: Sequence[_Part], whol
     slopes, intercepts = (
         tuple(tuple(Fraction(x, whole.output.scale) for x in found[i]) for found in maps) for i in range(2)
     )
-    units = tuple(
-        tuple(
-            layer.unit(u)
-            for layer, old, new in zip(net.layers, before.pattern, after.pattern, strict=True)
-            for u in range(layer.size)
-            if old[u] != new[u]
-        )
-        for before, after in pairwise(parts)
-    )
+    units = tuple(_switched(net, before.pattern, after.pattern) for before, after in pairwise(parts))
     return ExactLine(
         net=net,
         start=start,
@@ -147,35 +141,67 @@ def _facts(net: PiecewiseNet, start: End, end: End, parts: Sequence[_Part], whol
     )
 
 
+def _switched(net: PiecewiseNet, old: _Pattern, new: _Pattern) -> tuple[str, ...]:
+    """Addresses of the units whose piece differs."""
+    layers = zip(net.layers, old, new, strict=True)
+    return tuple(layer.unit(u) for layer, p, q in layers for u in range(layer.size) if p[u] != q[u])
+
+
 def check(line: Line, exact: ExactLine, limit: float = 1e-12) -> tuple[Check, ...]:
     """A line in float64 against the same in fractions: counts, kinks, units, slopes, intercepts.
 
     The distance of a kink is relative to the greatest kink or end, that of a coefficient to the greatest of its kind.
+    Kinks in fractions that are nearer to each other, or to an end, than float64 can hold apart may count as one, and
+    bends that are fainter need not be seen; how many there are is told. Weights such as 0.1 are not tenths, so that
+    kinks which were meant to coincide lie 1e-17 apart.
     """
-    same = len(line.kinks) == len(exact.kinks)
+    size = max([Fraction(0), *(abs(x) for x in (exact.start, *exact.kinks, exact.end) if x is not None)])
+    rows = _lasting(exact, Fraction(0) if len(line.kinks) == len(exact.kinks) else fraction(limit) * size)
+    kinks = [exact.kinks[row - 1] for row in rows[1:]]  # at which the piece begins
+    counts = _count("kinks, against fractions", len(line.kinks), len(kinks))
+    fused = len(exact.kinks) - len(kinks)
+    if not counts.ok:
+        return (counts,)
+    steep = max(abs(x) for row in exact.slopes for x in row)
+    bends, faint = 1, 0
+    for (a, b), seen in zip(pairwise(rows), line.bends.tolist(), strict=True):
+        change = max(abs(x - y) for x, y in zip(exact.slopes[a], exact.slopes[b], strict=True))
+        undecided = 0 < change <= fraction(limit) * steep
+        faint += undecided
+        bends += seen if undecided else change > 0
+    units = [_switched(exact.net, exact.pattern[a], exact.pattern[b]) for a, b in pairwise(rows)]
+    other = sum(a != b for a, b in zip(line.units, units, strict=True))
     checks = [
-        _count("kinks, against fractions", len(line.kinks), len(exact.kinks)),
-        _count("largest affine pieces, against fractions", int(line.bends.sum()) + 1, sum(exact.bends) + 1),
+        counts,
+        _count("largest affine pieces, against fractions", int(line.bends.sum()) + 1, bends),
+        _count("kinks with other units than in fractions", other, 0),
+        _distance("kinks", line.kinks.tolist(), kinks, size, limit),
     ]
-    if not same:
-        return tuple(checks)
-    other = sum(a != b for a, b in zip(line.units, exact.units, strict=True))
-    checks.append(_count("kinks with other units than in fractions", other, 0))
-    ends = [abs(x) for x in (line.start, line.end) if math.isfinite(x)]
-    checks.append(_distance("kinks", line.kinks.tolist(), exact.kinks, max(ends, default=0.0), limit))
     for name in ("slopes", "intercepts"):
-        flat = [x for row in getattr(exact, name) for x in row]
-        checks.append(_distance(name, getattr(line, name).ravel().tolist(), flat, 0.0, limit))
+        flat = [x for row in rows for x in getattr(exact, name)[row]]
+        checks.append(_distance(name, getattr(line, name).ravel().tolist(), flat, Fraction(0), limit))
+    if fused or faint:
+        checks.append(Check("kinks and bends in fractions that are too fine for float64", fused + faint))
     return tuple(checks)
+
+
+def _lasting(exact: ExactLine, least: Fraction) -> list[int]:
+    """The pieces that are longer than `least`; of several short ones at the beginning or end of the line, none."""
+    ends = [exact.start, *exact.kinks, exact.end]
+    return [
+        i
+        for i, (a, b) in enumerate(pairwise(ends))
+        if a is None or b is None or b - a > least or len(exact.slopes) == 1
+    ]
 
 
 def _count(name: str, found: int, exact: int) -> Check:
     return Check(name, found, f"= {exact}", found == exact)
 
 
-def _distance(name: str, found: Sequence[float], exact: Sequence[Fraction], least: float, limit: float) -> Check:
+def _distance(name: str, found: Sequence[float], exact: Sequence[Fraction], least: Fraction, limit: float) -> Check:
     error = max((abs(fraction(a) - b) for a, b in zip(found, exact, strict=True)), default=Fraction(0))
-    size = max([fraction(least), *(abs(b) for b in exact)])
+    size = max([least, *(abs(b) for b in exact)])
     ok = error <= fraction(limit) * size
     return Check(
         f"greatest distance of {name} from the fractions", float(error), f"<= {limit:g} x {float(size):.3g}", ok
