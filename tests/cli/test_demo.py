@@ -1,4 +1,4 @@
-"""The tour: four parts, each with its verification line and sums that close."""
+"""The tour: four parts with their verification lines and sums that close, and one of formulas with certificates."""
 
 from __future__ import annotations
 
@@ -51,9 +51,25 @@ def test_the_facts_of_the_tour_as_json() -> None:
 
 
 @pytest.mark.slow
+def test_part_5_reads_off_what_two_nets_compute() -> None:
+    page = demo("--part", "5")
+    heading = re.search(r"formula of sqrt: (\d+) kinks?, (\d+) pieces, on the whole real line", page)
+    assert heading is not None
+    assert int(heading[2]) == int(heading[1]) + 1
+    assert page.count("exact: |formula - net| <= ") == 2
+    assert "approximate" not in page
+    far = re.search(r"^ +100 +never seen +10\.000000 +([\d.]+) +([+-][\d.e+-]+)", page, re.M)
+    assert far is not None
+    assert float(far[1]) - 10 == pytest.approx(float(far[2]), rel=0.06)
+    assert "a sample at 64 x 32 points, in five shades" in page
+    assert "Done: 2 formulas held to their nets, all exact." in page
+
+
+@pytest.mark.slow
 def test_the_whole_tour() -> None:
     page = demo()
     assert page.count("✓ verified: ") == 4
+    assert page.count("exact: |formula - net| <= ") == 2
     assert "This layer is dead for 'hello'" in page
     assert "'hello' → 'world'" in page
     assert "The square root of 2 is 1.41421356" in page

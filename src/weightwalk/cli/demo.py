@@ -1,4 +1,4 @@
-"""``weightwalk demo``: the tour. Four nets, each trained or built here and now, walked, verified and accounted for."""
+"""``weightwalk demo``: the tour: nets trained here and now, walked, verified, accounted for, and as formulas."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PROMPT = "The capital of France is"
 
 
 @click.command("demo")
-@click.option("--part", type=click.IntRange(1, 4), multiple=True, help="Only this part; may be repeated.")
+@click.option("--part", type=click.IntRange(1, 5), multiple=True, help="Only this part; may be repeated.")
 @click.option("--remembered", is_flag=True, help="Use nets trained before instead of training them now.")
 @common.json_option
 def command(part: tuple[int, ...], remembered: bool, as_json: bool) -> int:
-    """Take the tour: train three tiny nets, walk them, and account for a GPT's top logit.
+    """Take the tour: train tiny nets, walk them, account for a GPT's top logit, and read off what two nets compute.
 
     Every number is computed while you watch; nothing is downloaded. Takes less than a minute.
     """
     common.needs_torch("for the tour")
     tour = Tour(fresh=not remembered, silent=as_json)
-    tour.say("A tour of weightwalk: four networks, every number computed now, on this machine.", "bold")
-    parts = (linear, sqrt, hello, gpt)
+    tour.say("A tour of weightwalk: five networks, every number computed now, on this machine.", "bold")
+    parts = (linear, sqrt, hello, gpt, formulas)
     for place, take in enumerate(parts, 1):
         if not part or place in part:
             take(tour)
@@ -54,6 +54,9 @@ class Tour:
         silent: Whether nothing is printed (for ``--json``).
         facts: What each part found.
         ok: Whether every verification passed.
+        steps: Steps verified.
+        exact: Formulas whose certificates passed.
+        nets: Nets that are at hand already.
     """
 
     fresh: bool
@@ -61,6 +64,8 @@ class Tour:
     facts: dict[str, Any] = field(default_factory=dict)
     ok: bool = True
     steps: int = 0
+    exact: int = 0
+    nets: dict[str, Any] = field(default_factory=dict)
 
     def put(self, lines: Iterable[Text]) -> None:
         """Print lines."""
@@ -94,12 +99,13 @@ class Tour:
         self.put(lines(facts, self.width(), **options))
 
     def net(self, name: str) -> Net:
-        """Train or build a net, and say how it went."""
+        """Train or build a net, and say how it went; one of an earlier part is taken from there."""
         from weightwalk.show.tours import training_lines
 
-        net = common.net_of(name, fresh=self.fresh, seed=None)
-        self.put(training_lines(net, self.width()))
-        return net
+        if name not in self.nets:
+            self.nets[name] = common.net_of(name, fresh=self.fresh, seed=None)
+            self.put(training_lines(self.nets[name], self.width()))
+        return self.nets[name]
 
     def walk(self, net: Net, given: str) -> Walk:
         """Record a walk and say how complete it is."""
@@ -121,16 +127,30 @@ class Tour:
         self.show(account, top=top)
         return account
 
+    def formula(self, found: Any, **options: Any) -> Any:
+        """A formula, printed with its certificate, and drawn where the terminal has colours."""
+        from weightwalk.show.formulas import formula_lines
+        from weightwalk.show.terminal import console
+
+        self.ok = self.ok and found.certified
+        self.exact += found.certified
+        picture = "colours" if console().color_system else "shades"
+        self.put(formula_lines(found, self.width(), picture=picture, **options))
+        return found
+
     def close(self) -> None:
         """The last line."""
         if self.ok:
             self.say("")
-            self.say(
-                f"Done: {self.steps:,} steps walked, each recomputed independently and within its bound.", "bold green"
-            )
-            self.say("Next: weightwalk walk hello cat    weightwalk nets    weightwalk --help", "dim")
+            done = []
+            if self.steps:
+                done.append(f"{self.steps:,} steps walked, each recomputed independently and within its bound")
+            if self.exact:
+                done.append(f"{self.exact} formulas held to their nets, all exact")
+            self.say(f"Done: {'; '.join(done)}.", "bold green")
+            self.say("Next: weightwalk walk hello cat    weightwalk formula sqrt    weightwalk --help", "dim")
         else:
-            self.say("A verification failed; see above.", "bold red")
+            self.say("A verification or a certificate failed; see above.", "bold red")
 
 
 def linear(tour: Tour) -> None:
@@ -214,3 +234,32 @@ def gpt(tour: Tour) -> None:
         tour.say(words, "bold")
         accounts[cut] = tour.account(walk, address, cut)
     tour.verify("gpt", walk, prompt=PROMPT, top=best, accounts=accounts)
+
+
+NUMBERS = (0.25, 2.0, 5.0, 9.5, 100.0)
+
+
+def formulas(tour: Tour) -> None:
+    """What the square root net computes, exactly; and the polygons of a net of two numbers."""
+    from weightwalk.formulas.formula import formula
+    from weightwalk.formulas.newton import roots
+    from weightwalk.show.formula_json import formula_facts
+    from weightwalk.show.tours import root_lines
+
+    tour.heading(5, "formulas: the exact functions that two nets compute")
+    tour.say("sqrt, the whole of it", "bold")
+    net = tour.net("sqrt")
+    tour.say("")
+    found = tour.formula(formula(net))
+    tour.say("")
+    tour.say("Is that a square root? Beside Newton's iteration:", "bold")
+    rows = roots(found.facts, NUMBERS)
+    tour.put(root_lines(rows, tour.width()))
+    tour.say("")
+    tour.say("regions, on its square", "bold")
+    net = tour.net("regions")
+    tour.say("")
+    plane = tour.formula(formula(net), top=5)
+    tour.say("")
+    tour.say("As a picture with every kink line: weightwalk formula regions --figure regions.svg", "dim")
+    tour.facts["formulas"] = {"sqrt": formula_facts(found), "roots": rows, "regions": formula_facts(plane)}

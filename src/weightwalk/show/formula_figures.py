@@ -36,7 +36,7 @@ def formula_figure(
     """Draw a formula to a file; its ending says the kind (.svg, .png, .pdf). The same formula gives the same bytes.
 
     Args:
-        found: A `Formula` along a line or on a plane, or one affine map of one input.
+        found: A `Formula` along a line or on a plane, or one affine map of one input; or a `LossLine`.
         path: The file.
         colour: Of a plane: ``"value"``, ``"slope"`` (hue its direction, strength its size), ``"decision"`` (which
             output is greatest) or ``"least"`` (which is least).
@@ -52,6 +52,9 @@ def formula_figure(
     """
     from weightwalk.show import formula_figures_plane as planes
 
+    if hasattr(found, "minima"):
+        loss_figure(found, path)
+        return
     if found.kind == "line" or (found.kind == "affine" and len(found.inputs) == 1):
         draw = lambda make: line_drawing(make, found, data, target, data_name, target_name)  # noqa: E731
     elif found.kind == "plane":
@@ -64,6 +67,17 @@ def formula_figure(
             f"in {len(found.inputs):,} dimensions: draw it along a line (--line) or on a plane (--plane)."
         )
     save(draw, Path(path))
+
+
+def loss_figure(loss: Any, path: Path | str) -> None:
+    """Draw the loss along one weight: parabola after parabola, exactly; where the net stands, and the minima.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    from weightwalk.show.formula_figures_loss import loss_drawing
+
+    save(lambda make: loss_drawing(make, loss), Path(path))
 
 
 def save(draw: Any, path: Path) -> None:
@@ -211,8 +225,8 @@ def _line_caption(
         parts.append(f"{words[0].upper()}{words[1:]}: one direction of {n:,}; nothing is said of the others.")
     if len(inside):
         parts.append(
-            f"Straight between the {count(len(inside), 'kink')} drawn, which lie where the formula has them: nothing is "
-            f"sampled. {named:,} of them {'are' if named != 1 else 'is'} named by unit."
+            f"Straight between the {count(len(inside), 'kink')} drawn, which lie where the formula has them, nothing "
+            f"is sampled; {named:,} of them {'are' if named != 1 else 'is'} named by unit."
         )
     left = [f"{count(len(kinks) - len(inside), 'kink')} outside"] if len(kinks) > len(inside) else []
     if found.kind == "affine":

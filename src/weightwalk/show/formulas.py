@@ -27,7 +27,7 @@ EQUATIONS = 8
 
 
 def formula_lines(
-    found: Any, width: int = 100, top: int | None = 12, certificate: bool = False, picture: bool = False
+    found: Any, width: int = 100, top: int | None = 12, certificate: bool = False, picture: str = ""
 ) -> list[Text]:
     """The whole formula: what failed, if anything did; heading; pieces; certificate.
 
@@ -36,12 +36,13 @@ def formula_lines(
         width: Cells per line.
         top: Rows of a table before the rest is counted; None for all.
         certificate: Every check, not only the verdict.
-        picture: Whether a plane is drawn in coloured cells (which say nothing without colours).
+        picture: Of a plane: ``"colours"`` for a terminal that has them, ``"shades"`` for one that has none, ``""``
+            for no picture.
     """
     return list(_lines(found, width, top, certificate, picture))
 
 
-def _lines(found: Any, width: int, top: int | None, every: bool, picture: bool) -> Iterator[Text]:
+def _lines(found: Any, width: int, top: int | None, every: bool, picture: str) -> Iterator[Text]:
     yield from refusal_lines(found.certificate, width)
     word = "" if is_exact(found.certificate) else "approximate "
     title, where = _heading(found)
@@ -80,7 +81,7 @@ def coordinate(found: Any) -> str:
 # Affine -------------------------------------------------------------------------------------------------------------
 
 
-def _affine(found: Any, width: int, top: int | None, picture: bool) -> Iterator[Text]:
+def _affine(found: Any, width: int, top: int | None, picture: str) -> Iterator[Text]:
     facts = found.facts
     yield from map_lines(facts.A, facts.b, found.inputs, found.outputs, width, top)
     if facts.fractions is not None:
@@ -139,23 +140,23 @@ def _constants(b: np.ndarray, outputs: Any, width: int, top: int | None) -> Iter
 # Line, plane, point -------------------------------------------------------------------------------------------------
 
 
-def _line(found: Any, width: int, top: int | None, picture: bool) -> Iterator[Text]:
+def _line(found: Any, width: int, top: int | None, picture: str) -> Iterator[Text]:
     yield from line_lines(found.facts, coordinate(found), width, top, found.exact)
 
 
-def _plane(found: Any, width: int, top: int | None, picture: bool) -> Iterator[Text]:
+def _plane(found: Any, width: int, top: int | None, picture: str) -> Iterator[Text]:
     from weightwalk.show.formulas_plane import plane_lines
 
     yield from plane_lines(found.facts, width, top, found.exact, picture)
 
 
-def _point(found: Any, width: int, top: int | None, picture: bool) -> Iterator[Text]:
+def _point(found: Any, width: int, top: int | None, picture: str) -> Iterator[Text]:
     from weightwalk.show.formulas_point import point_lines
 
     yield from point_lines(found.facts, width, top)
 
 
-_BODIES: dict[str, Callable[[Any, int, int | None, bool], Iterator[Text]]] = {
+_BODIES: dict[str, Callable[[Any, int, int | None, str], Iterator[Text]]] = {
     "affine": _affine,
     "line": _line,
     "plane": _plane,
@@ -188,7 +189,7 @@ def summary_lines(summary: Any, width: int = 100, top: int | None = 12) -> list[
 
 
 def loss_lines(loss: Any, width: int = 100, top: int | None = 12, certificate: bool = False) -> list[Text]:
-    """The loss along one weight or two: pieces, kinks, its minimum, and where the net stands."""
+    """The loss along one weight: pieces, kinks, its minimum, and where the net stands."""
     from weightwalk.show.formulas_loss import loss_table
 
     return list(loss_table(loss, width, top, certificate))

@@ -253,7 +253,7 @@ def _sensitivity_notes(s: Any, width: int) -> Iterator[Text]:
         text = f"exact gradient against central differences: {short(s.disagreement)} of the greatest slope apart"
         yield from wrapped(text, width, "  ", "dim")
     if len(s.inputs) > 1:
-        text = f"two rankings of {len(s.inputs)} inputs that have nothing to do with each other are equal with probability "
+        text = f"two rankings of {len(s.inputs)} inputs that have nothing in common are equal with probability "
         text += f"{short(s.same_by_chance)}, and 5 % of them correlate above {short(s.agreement_by_chance)}"
         yield from wrapped(text, width, "  ", "dim")
     yield from certificate_lines_of_fit(s.certificate, width, "checks")

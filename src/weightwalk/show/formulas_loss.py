@@ -16,7 +16,6 @@ from weightwalk.show.formula_layout import (
     fitted,
     is_exact,
     refusal_lines,
-    short,
     told,
 )
 from weightwalk.show.formulas_line import curve_lines
@@ -24,14 +23,9 @@ from weightwalk.show.layout import columns, wrapped
 
 
 def loss_table(loss: Any, width: int, top: int | None, every: bool = False) -> Iterator[Text]:
-    """A `LossLine` or a `LossPlane`."""
+    """A `LossLine`."""
     yield from refusal_lines(loss.certificate, width)
-    if hasattr(loss, "coefficients") and hasattr(loss, "steps"):
-        yield from _along(loss, width, top)
-    else:
-        from weightwalk.show.formulas_loss_plane import over_lines
-
-        yield from over_lines(loss, width, top)
+    yield from _along(loss, width, top)
     yield Text("")
     yield from certificate_lines(loss.certificate, width, every)
 
@@ -142,4 +136,4 @@ def _graph(loss: Any, width: int) -> Iterator[Text]:
     yield from wrapped(text, width, "  ", "dim")
 
 
-__all__ = ["loss_span", "loss_table", "loss_title", "short"]
+__all__ = ["loss_span", "loss_table", "loss_title"]

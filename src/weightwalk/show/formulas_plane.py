@@ -21,6 +21,10 @@ VIEW = 0.25
 VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
 
 
+SHADES = " ░▒▓█"
+"""From least to greatest, where there are no colours."""
+
+
 def plane_title(plane: Any) -> str:
     """``153 activation regions, 151 maximal affine regions, on [-1, 1] x [-1, 1]``."""
     both = count(plane.activation_regions, "activation region"), count(plane.affine_regions, "maximal affine region")
@@ -32,7 +36,7 @@ def box_words(box: Any) -> str:
     return "on the whole plane" if box is None else "on " + " x ".join(f"[{told(a)}, {told(b)}]" for a, b in box)
 
 
-def plane_lines(plane: Any, width: int, top: int | None, exact: Any = None, picture: bool = False) -> Iterator[Text]:
+def plane_lines(plane: Any, width: int, top: int | None, exact: Any = None, picture: str = "") -> Iterator[Text]:
     """Definitions, picture, largest regions, kinks, fractions."""
     for text in (
         f"{plane.activation_regions:,} activation regions: polygons on which every unit keeps to one of its pieces",
@@ -41,7 +45,7 @@ def plane_lines(plane: Any, width: int, top: int | None, exact: Any = None, pict
         yield from wrapped(text, width, "  ", "dim")
     if picture:
         yield Text("")
-        yield from picture_lines(plane, width)
+        yield from picture_lines(plane, width, colours=picture == "colours")
     yield Text("")
     yield from region_lines(plane, width, top)
     yield from _smallest(plane, width)
@@ -123,37 +127,55 @@ def grid(sides: Sequence[Sequence[float]], across: int, down: int) -> np.ndarray
     return np.stack(np.meshgrid(s, t), axis=-1).reshape(-1, 2)
 
 
-def picture_lines(plane: Any, width: int, output: int = 0, across: int = 64) -> Iterator[Text]:
-    """One output over the plane in half-block cells of true colour; of use only where colours are."""
+def picture_lines(plane: Any, width: int, output: int = 0, across: int = 64, colours: bool = True) -> Iterator[Text]:
+    """One output over the plane: in half-block cells of true colour, or in five shades where there are no colours."""
     sides = view(plane)
     (a, b), (c, d) = sides
     bottom, top = told(c, 3), told(d, 3)
     margin = max(len(bottom), len(top)) + 3
     across = max(16, min(across, width - margin - 2))
-    down = 2 * max(4, min(24, round(across * (d - c) / (b - a) / 2)))
+    rows = max(4, min(40, round(across * (d - c) / (b - a) / 2)))
+    down = 2 * rows if colours else rows
     values = plane.net(grid(sides, across, down))[:, output].reshape(down, across)
     least, greatest = float(values.min()), float(values.max())
     level = (values - least) / (greatest - least) if greatest > least else np.full_like(values, 0.5)
-    colours = [[ramp(v) for v in row] for row in level.tolist()]
-    for i in range(0, down, 2):
-        label = top if i == 0 else bottom if i == down - 2 else ""
-        line = Text(f"{label:>{margin}} ", style="dim")
-        for over, under in zip(colours[i], colours[i + 1], strict=True):
-            line.append("▀", style=f"not dim {over} on {under}")
-        yield line
+    for i, cells in enumerate(_coloured(level) if colours else _shaded(level)):
+        label = top if i == 0 else bottom if i == rows - 1 else ""
+        yield Text(f"{label:>{margin}} ", style="dim").append_text(cells)
     left, right = told(a, 3), told(b, 3)
     yield Text(f"{' ' * margin} {left}{' ' * max(1, across - len(left) - len(right))}{right}", style="dim")
-    legend = Text(f"{' ' * margin} {told(least, 4)} ", style="dim")
-    for i in range(16):
-        legend.append("█", style=f"not dim {ramp(i / 15)}")
-    legend.append(f" {told(greatest, 4)}")
-    yield legend
+    yield _legend(least, greatest, margin, colours)
     s, t = plane.net.inputs
-    text = f"{plane.net.outputs[output]} over {s} (across) and {t} (up): a sample at {across} x {down} points. Regions "
-    text += "smaller than a cell cannot be seen here; the counts and maps are of all of them."
+    text = f"{plane.net.outputs[output]} over {s} (across) and {t} (up): a sample at {across} x {down} points"
+    text += "" if colours else ", in five shades"
+    text += ". Regions smaller than a cell cannot be seen here; the counts and maps are of all of them."
     if len(plane.net.outputs) > 1:
         text += f" Not drawn: {count(len(plane.net.outputs) - 1, 'other output')}."
     yield from wrapped(text, width, "  ", "dim")
+
+
+def _coloured(level: np.ndarray) -> Iterator[Text]:
+    """Two rows of points to a line: the upper half of a cell and the lower."""
+    colours = [[ramp(v) for v in row] for row in level.tolist()]
+    for over, under in zip(colours[::2], colours[1::2], strict=True):
+        line = Text()
+        for upper, lower in zip(over, under, strict=True):
+            line.append("▀", style=f"not dim {upper} on {lower}")
+        yield line
+
+
+def _shaded(level: np.ndarray) -> Iterator[Text]:
+    for row in np.minimum((level * len(SHADES)).astype(int), len(SHADES) - 1).tolist():
+        yield Text("".join(SHADES[v] for v in row), style="not dim")
+
+
+def _legend(least: float, greatest: float, margin: int, colours: bool) -> Text:
+    """From the least value to the greatest."""
+    legend = Text(f"{' ' * margin} {told(least, 4)} ", style="dim")
+    for i in range(15):
+        style = f"not dim {ramp(i / 14)}" if colours else "not dim"
+        legend.append("█" if colours else SHADES[i * len(SHADES) // 15], style=style)
+    return legend.append(f" {told(greatest, 4)}")
 
 
 def ramp(level: float) -> str:

@@ -75,11 +75,11 @@ _KINDS: dict[str, tuple[str, str]] = {
     "NetList": ("weightwalk.show.summaries", "net_lines"),
     "Formula": ("weightwalk.show.formulas", "formula_lines"),
     "Lookup": ("weightwalk.show.lookups", "lookup_lines"),
+    "Decisions": ("weightwalk.show.decisions", "decision_lines"),
     "Surrogate": ("weightwalk.show.formulas", "surrogate_lines"),
     "Sensitivity": ("weightwalk.show.formulas", "sensitivity_lines"),
     "Summary": ("weightwalk.show.formulas", "summary_lines"),
     "LossLine": ("weightwalk.show.formulas", "loss_lines"),
-    "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
 }
 
 

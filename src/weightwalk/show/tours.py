@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from weightwalk.show.layout import short, wrapped
+from weightwalk.show.formula_layout import told
+from weightwalk.show.layout import columns, short, wrapped
 
 
 def heading(number: int, title: str, width: int) -> Iterator[Text]:
@@ -49,3 +50,36 @@ def _tried(tried: list[dict[str, Any]], recipe: dict[str, Any], chosen: int) -> 
         f"{len(tried)} seeds were trained: {solved} learned all pairs, {stuck} got stuck; "
         f"the first that learned them was kept (seed {chosen})"
     )
+
+
+NEWTON = (2, 4, 6)
+"""Newton's steps whose errors are shown."""
+
+
+def root_lines(found: Any, width: int) -> Iterator[Text]:
+    """The square root three ways: the net's formula, the root, Newton's iteration."""
+    low, high = (told(v) for v in found.trained)
+    rows = [
+        (
+            told(row.x),
+            "" if row.seen else "never seen",
+            _fixed(row.root),
+            _fixed(row.net),
+            f"{row.error:+.1e}",
+            *(f"{row.errors[min(n, len(row.errors) - 1)]:+.1e}" for n in NEWTON),
+            f"{row.steps} steps",
+        )
+        for row in found.rows
+    ]
+    yield from columns(("x", "", "√x", "net", "off by", *(f"Newton {n}" for n in NEWTON), "right after"), rows, width)
+    text = f"Between {low} and {high}, where it was trained, the net is never off by more than "
+    text += f"{short(abs(found.worst))}, at x = {short(found.worst_at, 4)}. Beyond, its last pieces go straight on. "
+    text += "Newton's iteration, r ← (r + x / r) / 2 from r = 1, needs no examples: beside the net, how far it is off "
+    text += (
+        f"after {NEWTON[0]}, {NEWTON[1]} and {NEWTON[2]} steps, and when it is right to the last digits of a float64."
+    )
+    yield from wrapped(text, width, "  ", "dim")
+
+
+def _fixed(value: float) -> str:
+    return f"{value:.6f}"
