@@ -50,6 +50,26 @@ API = {
         "weightwalk:compare", "weightwalk.readings.compare:Comparison", "weightwalk.readings.compare:Difference",
     ),
     "Zooming": ("weightwalk.readings.zoom:zoom",),
+    "Formulas": (
+        "weightwalk:formula", "weightwalk.formulas.formula:Formula", "weightwalk.formulas.affine:AffineMap",
+        "weightwalk.formulas.line:Line", "weightwalk.formulas.line:Piece", "weightwalk.formulas.partition:Partition",
+        "weightwalk.formulas.local_facts:Local", "weightwalk.formulas.local_facts:Nearest",
+        "weightwalk.formulas.local_facts:Along", "weightwalk.formulas.rational_line:ExactLine",
+        "weightwalk.formulas.rational_plane:ExactPartition", "weightwalk.formulas.certificate:Certificate",
+        "weightwalk.formulas.certificate:Check", "weightwalk.formulas.piecewise:PiecewiseNet",
+    ),
+    "From formulas": (
+        "weightwalk.formulas.integrals:summary", "weightwalk.formulas.integrals:Summary",
+        "weightwalk.formulas.decisions:decisions", "weightwalk.formulas.decisions:Decisions",
+        "weightwalk.formulas.lookup:lookup", "weightwalk.formulas.lookup:Lookup",
+        "weightwalk.formulas.parameters:loss_along_parameter", "weightwalk.formulas.slices:LossLine",
+    ),
+    "In place of any net": (
+        "weightwalk.formulas.functions:function_of", "weightwalk.formulas.surrogates:surrogate",
+        "weightwalk.formulas.surrogates:Surrogate", "weightwalk.formulas.scores:Score",
+        "weightwalk.formulas.sensitivity:sensitivity", "weightwalk.formulas.sensitivity:Sensitivity",
+        "weightwalk.formulas.rankings:Ranking",
+    ),
     "Networks": ("weightwalk:load_net", "weightwalk.nets:Net", "weightwalk.nets.inputs:Inputs"),
     "Errors": (
         "weightwalk.errors:WeightwalkError", "weightwalk.errors:UsageError", "weightwalk.errors:AddressError",

@@ -10,6 +10,7 @@
     walk.account("out[0, 3]", cut="inputs")          # one number as an exact sum of contributions
     walk.narrate()                                   # the story, in words and sums
     walk.save("run.walk"); ww.load("run.walk")       # one file that a stranger can check
+    ww.formula(net)                                  # the exact function that a piecewise-linear net computes
 
 ``with ww.recording(model) as walk:`` records a training step: forward, loss, backward and update. ``ww.load_net`` has
 networks to walk, ``ww.compare`` holds two walks side by side.
@@ -21,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weightwalk.formulas.formula import formula
     from weightwalk.nets.load import load_net
     from weightwalk.readings.compare import compare
     from weightwalk.recorder import recording, walk
@@ -33,13 +35,14 @@ __version__ = "0.1.0"
 _DOORS = {
     "Walk": "weightwalk.walks.walk",
     "compare": "weightwalk.readings.compare",
+    "formula": "weightwalk.formulas.formula",
     "load": "weightwalk.walks.files",
     "load_net": "weightwalk.nets.load",
     "recording": "weightwalk.recorder",
     "walk": "weightwalk.recorder",
 }
 
-__all__ = ["Walk", "__version__", "compare", "load", "load_net", "recording", "walk"]
+__all__ = ["Walk", "__version__", "compare", "formula", "load", "load_net", "recording", "walk"]
 
 
 def __getattr__(name: str) -> Any:
@@ -48,13 +51,15 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(_DOORS[name]), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "torch":
+        missing = (error.name or "").partition(".")[0]
+        extra = {"torch": "torch", "scipy": "formulas"}.get(missing)
+        if extra is None:
             raise
         from weightwalk.errors import UsageError
 
         raise UsageError(
-            f"weightwalk.{name} needs torch, which is not installed; "
-            f"reading walks does without: for the rest, pip install 'weightwalk[torch]'."
+            f"weightwalk.{name} needs {missing}, which is not installed; "
+            f"reading walks does without: for the rest, pip install 'weightwalk[{extra}]'."
         ) from error
     globals()[name] = value
     return value

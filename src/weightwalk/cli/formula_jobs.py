@@ -61,8 +61,8 @@ class Found:
     @property
     def failures(self) -> list[Any]:
         """Every check that failed."""
-        facts = [f for f in (self.formula, *self.more) if f is not None]
-        return [check for f in facts for check in f.certificate.failures]
+        certificates = [getattr(f, "certificate", None) for f in (self.formula, *self.more)]
+        return list(dict.fromkeys(check for c in certificates if c is not None for check in c.failures))
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -193,6 +193,8 @@ def _formula(request: Request, net: Any) -> Found:
         if looked is not None:
             return Found(looked, net=net)
     more = _more(request, found) if over else []
+    if request["decide"]:
+        more.append(_decisions(request, found))
     if request["data"] is not None:
         data = parse.data(request["data"], found.lifted.net.n, len(found.outputs))
     return Found(found, more, _tokens(net, found) or data, net)
@@ -249,6 +251,15 @@ def _more(request: Request, found: Any) -> list[Any]:
         kind = "per-input" if request["per_input"] else "total"
         out.append(legendre_surrogate(facts, request["legendre"], kind, seed=seed, memory=request.memory))
     return out
+
+
+def _decisions(request: Request, found: Any) -> Any:
+    """Which output leads where."""
+    from weightwalk.formulas.decisions import decisions
+
+    if found.kind != "plane":
+        raise UsageError("--decide is drawn on a plane: say which with --plane, such as --plane 0,1.")
+    return decisions(found.facts, request["decide"] == "min", request.memory)
 
 
 def _as_pieces(found: Any, request: Request) -> Any:

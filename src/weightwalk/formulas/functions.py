@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.formulas.piecewise import element
 
 CHUNK = 4096
 """Points that are run at once."""
@@ -72,7 +73,7 @@ def function_of(net: Any) -> NetFunction:
         >>> import weightwalk as ww
         >>> f = function_of(ww.load_net("linear", seed=0))
         >>> f.inputs, f(np.array([[0.0], [1.0]])).round(3).tolist()
-        (('x',), [[3.0], [5.0]])
+        (('in[0, 0]',), [[3.0], [5.0]])
     """
     expects = net.expects
     if expects.ids:
@@ -100,11 +101,11 @@ def function_of(net: Any) -> NetFunction:
         raise UsageError(f"{net.name} cannot be run in float64: {type(error).__name__}: {first_line}") from error
     if together.shape[1] != first.shape[1]:
         raise UsageError(f"{net.name} does not keep the points of a batch apart, so it is no function of one input.")
-    names = expects.names or (("x",) if n == 1 else tuple(f"x[{i}]" for i in range(n)))
+    names = expects.names or tuple(element("in", (1, n) if batched else (n,), i) for i in range(n))
     labels = [axes.get(-1) for axes in net.labels.values() if isinstance(axes, dict)]
     outputs = next((tuple(found) for found in labels[::-1] if found and len(found) == first.shape[1]), None)
     if outputs is None:
-        outputs = ("y",) if first.shape[1] == 1 else tuple(f"y[{i}]" for i in range(first.shape[1]))
+        outputs = tuple(element("out", (1, first.shape[1]), i) for i in range(first.shape[1]))
     return NetFunction(tuple(names), outputs, expects.box or None, run)
 
 

@@ -209,6 +209,14 @@ def summary(of: Partition | Line, *, points: int = 4096, seed: int = 0) -> Summa
 
     Raises:
         UsageError: The partition is of the whole plane, the line is infinite, or the pieces have no size.
+
+    Example:
+        >>> from weightwalk.formulas.line import line
+        >>> from weightwalk.formulas.piecewise import mlp
+        >>> size = mlp([np.array([[1.0], [-1.0]]), np.array([[1.0, 1.0]])], [np.zeros(2), np.zeros(1)])  # |x|
+        >>> found = summary(line(size, -1.0, 1.0))
+        >>> found.mean.tolist(), found.lipschitz.tolist(), found.certificate.ok
+        ([0.5], [1.0], True)
     """
     parts = cells(of)
     if not parts.total > 0:

@@ -11,7 +11,7 @@ import numpy as np
 
 from weightwalk.show.json import jsonable
 
-LEFT_OUT = {"net", "lifted", "oracle", "frozen", "region", "certificate", "pattern"}
+LEFT_OUT = {"net", "lifted", "oracle", "frozen", "region", "certificate", "pattern", "partition"}
 """Fields that are not the formula: the net itself, and what is said elsewhere."""
 
 
@@ -22,7 +22,10 @@ def formula_facts(found: Any) -> dict[str, Any]:
         out = _formula(found)
     else:
         out = {"is": kind, **_fields(found)}
-    return {**out, "certified": found.certificate.ok, "certificate": _certificate(found.certificate)}
+    certificate = getattr(found, "certificate", None)
+    if certificate is None:
+        return out
+    return {**out, "certified": certificate.ok, "certificate": _certificate(certificate)}
 
 
 def _formula(found: Any) -> dict[str, Any]:
