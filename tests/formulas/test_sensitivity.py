@@ -177,6 +177,9 @@ def test_permutation_importance() -> None:
     found = sensitivity(lambda x: 3 * x[:, 0] + x[:, 1], ((0, 1),) * 3, samples=0, data=(x, y))["permutation"]
     np.testing.assert_allclose(found.values, [1.5, 1 / 6, 0], rtol=0.1, atol=1e-9)
     assert found.above == (True, True, False) and found.stable
+    assert found.again is not None and found.confidence is not None
+    # two runs that share nothing: apart, but by no more than their noise
+    assert 0 < abs(found.again[0] - found.values[0]) < 4 * found.confidence[0]
     chance = found.baseline("chance")
     assert chance.quantile < 0.5
     assert found.baseline("ignored input").mean == 0

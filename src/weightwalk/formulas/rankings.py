@@ -47,7 +47,7 @@ class Ranking:
         baselines: What is held beside it.
         above: (n,) whether an input stands above every baseline that is a hurdle; the docstring of `sensitivity` says
             which are.
-        again: (n,) sizes by a second seed; None for what is not sampled.
+        again: (n,) sizes by a second seed, of which nothing else is used; None for what is not sampled.
     """
 
     measure: Measure

@@ -17,7 +17,7 @@ from weightwalk.errors import UsageError
 from weightwalk.formulas.basis import Sides
 from weightwalk.formulas.rankings import Measure, Ranking, chance, ignored, in_order
 
-IGNORED = "of an input that is appended and not read it is 0, unless the function itself is noisy"
+IGNORED = "an input that is appended and not read: 0, unless the function itself is noisy"
 
 NUMBERS = 20_000_000
 """SALib lays its sample out one number at a time, in Python: more than this takes too long."""
@@ -59,7 +59,7 @@ def sobol_rankings(f: One, box: Sides, samples: int, seed: int, repeats: int) ->
     )
     for measure, key, how in kinds:
         values, confidence = first[key][:n], first[key + "_conf"][:n]
-        dummy = ignored(f"the same index: {IGNORED}", np.abs([run[key][n] for run in (first, second)]))
+        dummy = ignored(IGNORED, np.abs([run[key][n] for run in (first, second)]))
         noise = chance("the outputs permuted over all points" if key == "S1" else
                        "the outputs permuted over all points; the total index of pure noise is 1, so that this is a "
                        "ceiling and no hurdle", random[key])  # fmt: skip
@@ -91,30 +91,29 @@ def permutation_ranking(f: One, x: np.ndarray, y: np.ndarray, seed: int, repeats
     plain = f(x)
     targets = np.concatenate([draw.permuted(np.tile(y, (repeats, 1)), axis=1), y[None]])  # the last is y as it is
     n = x.shape[1]
-    growth = np.zeros((SHUFFLES, n, len(targets)))
-    for k in range(SHUFFLES):
-        for i in range(n):
-            moved = x.copy()
-            moved[:, i] = draw.permutation(moved[:, i])
-            new = f(moved)
-            # (new - y)^2 - (plain - y)^2 = (new - plain)(new + plain - 2 y)
-            growth[k, i] = ((new - plain) @ (new + plain) - 2 * targets @ (new - plain)) / len(x)
+    growth = np.zeros((2, SHUFFLES, n, len(targets)))
+    for run, k, i in np.ndindex(2, SHUFFLES, n):
+        moved = x.copy()
+        moved[:, i] = draw.permutation(moved[:, i])
+        new = f(moved)
+        # (new - y)^2 - (plain - y)^2 = (new - plain)(new + plain - 2 y)
+        growth[run, k, i] = ((new - plain) @ (new + plain) - 2 * targets @ (new - plain)) / len(x)
+    growth, second = growth[0], growth[1, ..., -1].mean(0)
     mean, spread = growth[..., -1].mean(0), growth[..., -1].std(0, ddof=1)
     confidence = 1.96 * spread / np.sqrt(SHUFFLES)
     noise = chance("y permuted over the data", growth[..., :-1].mean(0).T)
     dummy = ignored(IGNORED, np.abs(((f(x) - y) ** 2).mean(keepdims=True) - ((plain - y) ** 2).mean()))
-    half = SHUFFLES // 2
     return Ranking(
         measure="permutation",
         how=f"growth of the mean squared error on {len(x):,} points of the data when the input's column is shuffled "
-        f"({SHUFFLES} times)",
+        f"({SHUFFLES} times; for the second seed, {SHUFFLES} times more)",
         values=mean,
         sizes=mean,
         confidence=confidence,
         order=in_order(mean),
         baselines=(dummy, noise),
         above=tuple(bool(v) for v in mean - confidence > max(dummy.quantile, noise.quantile)),
-        again=growth[half:, :, -1].mean(0),
+        again=second,
     )
 
 
