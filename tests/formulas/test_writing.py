@@ -233,7 +233,14 @@ def test_a_whole_formula_is_written_with_its_line() -> None:
         "The inputs are A + t (B - A):\nA = (1, 2)\nB - A = (0.5, 0)\nhalf: y as a function of t, for"
     )
     assert "y = -1/2 t + 3/2" in said and write(whole, "latex").startswith("% The inputs are A + t")
-    assert run(write(whole, "python"))["f"](F(1, 3)) == F(4, 3)
+    code = run(write(whole, "python"))
+    assert code["f"](F(1, 3)) == F(4, 3) and (code["ORIGIN"], code["DIRECTIONS"]) == ([1.0, 2.0], [[0.5, 0.0]])
+    whole.exact = None
+    assert run(write(whole, "python"))["inputs"](np.array([0.0, 2.0])).tolist() == [[1.0, 2.0], [2.0, 2.0]]
+    whole.flat = SimpleNamespace(names=("s", "t"), origin=np.zeros(100), directions=np.eye(2, 100))
+    assert run(write(whole, "python"))["inputs"](3.0, 4.0)[:3].tolist() == [3.0, 4.0, 0.0]
+    said = write(whole, "text").splitlines()
+    assert said[0] == "The inputs are origin + s U + t V:" and said[2].endswith(", 0, 0, and 36 more)")
 
 
 def test_names_cannot_break_the_code() -> None:

@@ -14,7 +14,7 @@ from weightwalk.formulas.partition import Partition
 from weightwalk.formulas.rational_line import ExactLine
 from weightwalk.formulas.rational_plane import ExactPartition
 from weightwalk.formulas.writing_net import expression
-from weightwalk.formulas.writing_words import affine, number
+from weightwalk.formulas.writing_words import affine, array_source, assigned, listed, number
 
 FORMS = ("text", "latex", "python")
 
@@ -78,16 +78,29 @@ def write(found: Any, form: str, **options: Any) -> str:
 
 
 def _with_flat(said: str, flat: Any, form: str) -> str:
-    """A line or a plane through the inputs, told before the formula of its coordinates."""
+    """A line or a plane through the inputs, told before the formula of its coordinates; as code, after it."""
     letters = ("A", "B - A") if len(flat.names) == 1 else ("origin", "U", "V")
     sums = " + ".join(f"{name} {v}" for name, v in zip(flat.names, letters[1:], strict=True))
-    lines = [f"The inputs are {letters[0]} + {sums.replace('t B - A', 't (B - A)')}:"]
-    for letter, vector in zip(letters, (flat.origin, *flat.directions), strict=True):
-        lines.append(f"{letter} = ({', '.join(number(v) for v in vector.tolist())})")
-    if form == "python":
-        return "\n".join(f"# {line}" for line in lines) + "\n" + said
-    mark = "% " if form == "latex" else ""
-    return "\n".join(mark + line for line in lines) + "\n" + said
+    where = f"The inputs are {letters[0]} + {sums.replace('t B - A', 't (B - A)')}"
+    vectors = (flat.origin, *flat.directions)
+    if form != "python":
+        mark = "% " if form == "latex" else ""
+        lines = [f"{where}:"]
+        for letter, vector in zip(letters, vectors, strict=True):
+            lines.append(f"{letter} = ({', '.join(listed([number(v) for v in vector[:64].tolist()], len(vector)))})")
+        return "\n".join(mark + line for line in lines) + "\n" + said
+    numpy = "import numpy as np" in said
+    write = array_source if numpy else assigned
+    lines = [f"# {where}:", *write("ORIGIN", flat.origin, None), *write("DIRECTIONS", flat.directions, None)]
+    if numpy:
+        lines += [
+            "",
+            "",
+            "def inputs(*coordinates):",
+            '    """The net\'s inputs, (..., n), at coordinates (...)."""',
+            "    return ORIGIN + np.stack(np.broadcast_arrays(*coordinates), axis=-1) @ DIRECTIONS",
+        ]
+    return said + "\n\n" + "\n".join(lines) + "\n"
 
 
 def _written(facts: Any, form: str, options: dict[str, Any]) -> str:

@@ -187,3 +187,8 @@ def docstring(lines: Sequence[str]) -> list[str]:
 def shortened(rows: int, limit: int, what: str) -> str:
     """What is said of rows that were left out; ``""`` where none were."""
     return f"and {rows - limit:,} more {what}" if rows > limit else ""
+
+
+def listed(words: Sequence[str], count: int) -> list[str]:
+    """Some words, and how many more there are of `count`."""
+    return [*words, *([f"and {count - len(words):,} more"] if count > len(words) else [])]
