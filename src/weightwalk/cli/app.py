@@ -20,7 +20,7 @@ from weightwalk import __version__
 from weightwalk.errors import WeightwalkError
 
 COMMANDS = {
-    "demo": "the tour: train three tiny nets, walk them, account for a GPT's top logit",
+    "demo": "the tour: train tiny nets, walk them, account for a GPT's top logit, read off two formulas",
     "walk": "run a net on an input and tell every step of it",
     "verify": "recompute every step independently and hold it to its rounding bound",
     "account": "one number as an exact sum of contributions",
