@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.layerwise import Stage, TooLargeError, finish, through
+from weightwalk.formulas.layerwise import Stage, TooLargeError, estimate, finish, through
 from weightwalk.formulas.piecewise import PiecewiseNet
 from weightwalk.formulas.tiles import between, bounds, join, look_ahead, seam, split
 
 SEAMS = 200
 """Seams that are drawn at most, to have polygons small enough."""
+
+LEAST = 32
+"""Vertices for which there must be room, for seams to be of use."""
 
 
 @dataclass
@@ -68,7 +71,8 @@ class Job:
         stage, k, weight = error.stage, error.layer, error.weight
         heaviest = int(weight.argmax())
         if weight[heaviest] > self.memory:
-            if inside or self.seams >= SEAMS:
+            hopeless = estimate(self.net, k, stage, LEAST) > self.memory
+            if inside or hopeless or self.seams >= SEAMS:
                 raise self._no_room(k, int(weight[heaviest]))
             self.seams += 1
             return self.carry(k, seam(stage, self.seams, heaviest), share=share)
@@ -88,8 +92,17 @@ class Job:
         return join(stage, parts)
 
     def _told(self, k: int, count: int) -> None:
-        """Refuse more regions than are allowed, or than the result would have room for."""
-        net, regions = self.net, self.found + count
+        """Refuse more regions than are allowed, or than the result would have room for.
+
+        Seams add pieces that are made one again later, so after a seam twice as many are let pass.
+        """
+        self.check(k, (self.found + count) // (2 if self.seams else 1))
+
+    def check(self, k: int, regions: int) -> None:
+        """Refuse so many regions after layer k, if need be."""
+        net = self.net
+        if not net.layers:
+            return
         where = f"at layer {net.layers[k - 1].name} ({k} of {len(net.layers)})"
         if regions > self.max_regions:
             raise UsageError(

@@ -112,7 +112,7 @@ def decisions(partition: Partition, least: bool = False, memory: int = 2 << 30) 
     if needed > memory:
         raise UsageError(
             f"the differences of {outputs} outputs at {len(y):,} vertices take {needed / 2**20:,.0f} MiB, more than "
-            f"the {memory / 2**20:,.0f} MiB allowed; choose a smaller box or fewer outputs, or allow more with --memory."
+            f"the {memory / 2**20:,.0f} MiB allowed; choose a smaller box or fewer outputs, or more --memory."
         )
     coords = partition.vertices
     if partition.box is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from weightwalk.formulas.piecewise import Layer, PiecewiseNet
-from weightwalk.formulas.rings import Rings, members
+from weightwalk.formulas.rings import Rings, members, pack
 from weightwalk.formulas.rounding import SURE, noise, size_after
 from weightwalk.formulas.subdivide import Table, divide, snapped
 
@@ -128,7 +128,7 @@ def through(
     layer = net.layers[k - 1]
     each = estimate(net, k, stage)
     if each * len(stage.coords) > memory:
-        raise TooLargeError(stage, k, each * stage.cells.size)
+        raise TooLargeError(stage, k, each * _weight(layer, stage, max(1, memory // each)))
     z = layer.affine(stage.inputs, stage.scale)
     error = noise(layer.affine, list(stage.sizes), list(stage.errors))
     least, greatest = stage.spans[k] if k in stage.spans else (z.min(axis=0), z.max(axis=0))
@@ -143,8 +143,9 @@ def through(
         return replace(stage, sources=(*sources, h), levels=(*stage.levels, Level(None, None, limit)))
     table = _table(layer, stage, z, kept, limit)
     del z
-    regions, vertices = _foresee(table, stage)
-    told(k, regions)
+    crossing = _crossing(stage.cells, table.above, table.below)
+    vertices = _new_vertices(crossing)
+    told(k, stage.cells.count + int(crossing.sum()))
     if each * (len(stage.coords) + vertices.sum()) > memory:
         raise TooLargeError(before, k, each * (stage.cells.size + vertices))
     first = sum(la.size for la in net.layers[: k - 1])
@@ -169,16 +170,29 @@ def _table(layer: Layer, stage: Stage, z: np.ndarray, kept: list[int], limit: np
     return Table(rows, limit.size, limit.ravel(), stage.coords.shape[1] == 3)
 
 
-def _foresee(table: Table, stage: Stage) -> tuple[int, np.ndarray]:
-    """How many polygons there will be at least, and (R,) how many new vertices at most in and around each.
+def _crossing(cells: Rings, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """(R,) the number of units that cross each polygon; it is cut into at least one more piece for each."""
+    return np.bincount(members(cells.either(above) & cells.either(below))[0], minlength=cells.count)
 
-    k units that cross a polygon give at least k more pieces, 2 k vertices on its edges, which it shares, and at most
-    k (k - 1) / 2 within.
-    """
-    cells = stage.cells
-    crossed = cells.either(table.above) & cells.either(table.below)
-    k = np.bincount(members(crossed)[0], minlength=cells.count)
-    return cells.count + int(k.sum()), 2 * k + k * (k - 1) // 2
+
+def _new_vertices(crossing: np.ndarray) -> np.ndarray:
+    """(R,) new vertices at most in and around each polygon: k units meet its edges in 2 k, and one another within."""
+    return 2 * crossing + crossing * (crossing - 1) // 2
+
+
+def _weight(layer: Layer, stage: Stage, step: int) -> np.ndarray:
+    """(R,) vertices that each polygon may have after a layer, found without holding all of z."""
+    kinks, above, below = layer.activation.kinks, [], []
+    for i in range(0, len(stage.coords), step):
+        rows = slice(i, i + step)
+        scale = stage.coords[rows, 2:] if stage.coords.shape[1] == 3 else 1.0
+        z = layer.affine([None if s is None else s[rows] for s in stage.inputs], scale)
+        apart = (
+            np.concatenate([z - kinks[:, p] * scale for p in range(kinks.shape[1])], axis=1) if kinks.size else z[:, :0]
+        )
+        above.append(pack(apart > 0))
+        below.append(pack(apart < 0))
+    return stage.cells.size + _new_vertices(_crossing(stage.cells, np.concatenate(above), np.concatenate(below)))
 
 
 def _collect(

@@ -61,7 +61,9 @@ def partition(
     check_net(net)
     box = check_box(box)
     job = Job(net, tolerance, max_regions, memory, progress)
-    return _finish(net, box, job.carry(1, _start(box)), tolerance, seed, oracle, wanted=maps)
+    found = _finish(net, box, job.carry(1, _start(box)), tolerance, seed, oracle, wanted=maps)
+    job.check(len(net.layers), found.activation_regions)
+    return found
 
 
 def _finish(
@@ -141,7 +143,7 @@ def check_box(box: Box | None) -> Box | None:
         raise UsageError(
             f"the box {box!r} is not ((least s, greatest s), (least t, greatest t)); write ((-1, 1), (-1, 1))."
         )
-    (s0, s1), (t0, t1) = ((float(row[0]), float(row[1])) for row in sides.tolist())
+    s0, s1, t0, t1 = (float(side) for side in sides.ravel())
     for name, low, high in (("s", s0, s1), ("t", t0, t1)):
         if not np.isfinite([low, high]).all():
             raise UsageError(

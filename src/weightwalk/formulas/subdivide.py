@@ -1,8 +1,8 @@
 """Polygons cut along the kinks of many units at once.
 
 Each unit is affine on each polygon, so it is known by its numbers at the vertices, of which only the sign matters:
-below, at (within a tolerance) or above its kink. Every edge is subdivided once, when it comes into being, at all units that
-change sign along it; both polygons beside it then have the same vertices, whatever is done to either later. So no
+below, at (within a tolerance) or above its kink. Every edge is subdivided once, when it comes into being, at all units
+that change sign along it; both polygons beside it then have the same vertices, whatever is done to either later. So no
 T-junction can arise, each polygon can be cut without looking at its neighbours, and all polygons are cut in step: in
 each round every polygon that still has units to cut along is cut along one of them.
 """
