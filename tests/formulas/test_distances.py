@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse
-from formulas.local_nets import dense, random_net
+from formulas.local_nets import activation, dense, random_net
 from scipy.sparse.linalg import aslinearoperator
 
 from weightwalk.formulas import distances
@@ -17,7 +17,7 @@ from weightwalk.formulas.frozen import Frozen, half_spaces
 from weightwalk.formulas.local import local
 from weightwalk.formulas.local_checks import certify
 from weightwalk.formulas.operators import after, before, cost, row_norms, some_columns, some_rows, term_sizes
-from weightwalk.formulas.piecewise import Affine, PiecewiseNet, mlp
+from weightwalk.formulas.piecewise import Affine, Layer, PiecewiseNet, mlp
 
 
 def numpy_mlp(*sizes: int, seed: int = 0) -> PiecewiseNet:
@@ -166,6 +166,45 @@ def test_rounding_noise_is_not_a_row() -> None:
     assert found.certificate.ok, str(found.certificate)
     assert "the rounding error of the net itself" in str(found.certificate)
     assert not certify(found, lambda points: net(points) + 1e-8, 0).ok
+
+
+@pytest.mark.parametrize("polytope", [True, False])
+def test_noise_stays_noise_through_the_layers_behind(polytope: bool) -> None:
+    """Leaky units pass rounding noise on, and large weights blow it up: no kink is invented on the way."""
+    rng = np.random.default_rng(0)
+    w, mix = rng.normal(size=(8, 6)), rng.normal(size=(5, 8))
+    sizes = (16, 5, 4)
+    matrices = (np.vstack([w, w]), np.hstack([mix, -mix]), rng.normal(size=(4, 5)) * 1e6)
+    layers = tuple(
+        Layer(f"z{k + 1}", (size,), Affine(((k, matrix),), np.full(size, float(k == 0))), activation("leaky", size))
+        for k, (size, matrix) in enumerate(zip(sizes, matrices, strict=True))
+    )
+    names = tuple(f"x[{i}]" for i in range(6))
+    net = PiecewiseNet(names, layers, Affine(((1, np.ones((1, 16))), (3, np.ones((1, 4)))), np.zeros(1)), ("y",))
+    x = rng.normal(size=6)
+    raw = net.run(x[None], keep=True)[1]
+    assert raw[1].any() and raw[2].any()  # there is noise to be seen through
+    found = local(net, x, polytope=polytope, facets=True)
+    assert np.isinf(found.distance[16:]).all() and np.isfinite(found.distance[:16]).all()
+    assert sorted(found.still) == list(range(16, 25)) and not len(found.at_kink)
+    np.testing.assert_array_equal(found.g[16:], found.slack[16:])
+    np.testing.assert_array_equal(found.slack[16:], 0.0)
+    assert min(way.t for way in found.along) > 0
+    assert not found.facets[16:].any()
+    assert found.certificate.ok, str(found.certificate)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_underestimated_row_is_still_found(seed: int) -> None:
+    """The nearest row is taken 1.8 times too short, the others rightly: rows are looked at in the wrong order."""
+    net = numpy_mlp(20, 60, 60, 3, seed=seed)
+    exact = local(net, np.random.default_rng(seed).normal(size=20))
+    norms = exact.region.norms.copy()
+    norms[exact.nearest.row] /= 1.8
+    distance, looked = distances.nearest_by_sketch(exact.frozen, exact.rows, exact.slack, norms, 1)
+    assert int(np.where(looked, distance, np.inf).argmin()) == exact.nearest.row
+    assert distance.min() == pytest.approx(exact.nearest.distance, rel=1e-12)
+    assert looked.sum() < 30
 
 
 def test_a_small_row_is_not_noise() -> None:

@@ -14,6 +14,7 @@ from scipy.optimize import linprog
 from scipy.spatial import ConvexHull
 
 from weightwalk.formulas import minimal as minimal_module
+from weightwalk.formulas.facets import flips
 from weightwalk.formulas.local import Local, local
 from weightwalk.formulas.local_checks import certify
 from weightwalk.formulas.piecewise import PiecewiseNet, mlp
@@ -147,6 +148,17 @@ def test_same_seed_same_facets() -> None:
     assert a.facets.tolist() == b.facets.tolist()
     assert str(a.certificate) == str(b.certificate)
     assert a.facets.tolist() != c.facets.tolist()
+
+
+def test_stepping_over_two_kinks_at_once_is_noticed() -> None:
+    found = local(numpy_mlp(3, 20, 1), np.zeros(3))
+    order = np.argsort(found.distance)
+    near, far = int(order[0]), int(order[5])
+    normal = found.G[near] / np.linalg.norm(found.G[near])
+    same, still = np.arange(len(found.rows)), np.zeros(0, np.int64)
+    beyond = found.x + np.outer([found.distance[near] * (1 + 1e-6), found.distance[far] * 50, 0.0], normal)
+    assert flips(found.region, same, still, np.array([near, near, near]), beyond).tolist() == [True, False, False]
+    assert flips(found.region, same, still, np.array([far]), beyond[:1]).tolist() == [False]
 
 
 def test_a_facet_that_flips_another_unit_fails_the_certificate() -> None:

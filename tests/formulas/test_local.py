@@ -228,6 +228,20 @@ def test_along_gradients_and_a_direction_against_bisection() -> None:
     assert np.flatnonzero(before != after).tolist() == [int(found.rows.unit[last.row])]
 
 
+def test_a_direction_within_the_kink_never_meets_it() -> None:
+    """Up to rounding: w d is a few 1e-17 of either sign, and the slack is 0."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        w = rng.normal(size=(1, 5))
+        d = rng.normal(size=5)
+        d -= w[0] * (w[0] @ d) / (w[0] @ w[0])
+        net = mlp([w, np.ones((1, 1))], [np.zeros(1), np.zeros(1)])
+        for sign in (1.0, -1.0):
+            found = local(net, np.zeros(5), direction=sign * d)
+            assert found.at_kink.tolist() == [0]
+            assert found.along[-1].t == np.inf
+
+
 def test_jump_of_the_slopes_at_the_nearest_kink() -> None:
     module = torch_mlp(4, 12, 9, 2, seed=8)
     x = np.array([0.2, -0.4, 0.9, 0.1])

@@ -210,8 +210,7 @@ def _slopes(frozen: Frozen, memory: int) -> np.ndarray:
 
 def _slack(rows: Rows, settled: Settled) -> np.ndarray:
     """Slack of every row at x; exactly 0 at a kink."""
-    slack = rows.sign * rows.level - rows.of([z[None] for z in settled.z])[0]
-    return np.maximum(slack, 0.0)
+    return rows.sign * rows.level - rows.of([z[None] for z in settled.z])[0]
 
 
 def _inside(region: Region, x: np.ndarray, slack: np.ndarray, settled: Settled, seed: int | None) -> np.ndarray:
