@@ -6,6 +6,7 @@ enumerator is tempted to count twice or to miss. The referee is `weightwalk.form
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -165,7 +166,7 @@ def tenths(seed: int, shape: list[int]) -> PiecewiseNet:
 def test_what_float64_cannot_hold_apart_is_told_and_not_judged() -> None:
     """Tenths are not tenths in a computer: kinks that were meant to coincide lie 1e-17 apart, in fractions."""
     told = 0
-    for seed in range(60):
+    for seed in (*range(60), 119, 166):  # the last two have a kink at 1e15, of a unit with a slope of 1e-17
         net = tenths(seed, [1, 12, 12, 1])
         checks = check(line(net), line_exact(net))
         assert [c for c in checks if not c.ok] == [], seed
@@ -176,5 +177,35 @@ def test_what_float64_cannot_hold_apart_is_told_and_not_judged() -> None:
         net = tenths(seed, [2, 7, 7, 1])
         checks = check_partition(partition(net, SQUARE), partition_exact(net, SQUARE))
         assert [c for c in checks if not c.ok] == [], seed
-        told += any(c.name.startswith("regions in fractions that are too narrow") for c in checks)
+        told += any(c.name.startswith("regions in fractions that are too fine") for c in checks)
     assert told >= 3
+    net = tenths(57, [2, 4, 4, 4, 2])  # a unit that is 1e-17 on a whole region
+    checks = check_partition(partition(net, SQUARE), partition_exact(net, SQUARE))
+    assert all(c.ok for c in checks) and checks[-4].name.startswith("regions in fractions that are too fine")
+
+
+def test_wrong_planes_are_told_from_right_ones() -> None:
+    rng = np.random.default_rng(3)
+    net = mlp([rng.normal(size=s) for s in ((6, 2), (6, 6), (1, 6))], [rng.normal(size=n) for n in (6, 6, 1)])
+    found, exact = partition(net, SQUARE), partition_exact(net, SQUARE)
+    n = found.activation_regions
+    assert n > 20 and all(c.ok for c in check_partition(found, exact))
+
+    def wrong(**change: object) -> list[str]:
+        return [c.name for c in check_partition(replace(found, **change), exact) if not c.ok]
+
+    assert wrong(slopes=found.slopes + 1e-10) == ["greatest distance of slopes from the fractions"]
+    assert wrong(offsets=found.offsets + 1e-10) == ["greatest distance of offsets from the fractions"]
+    assert wrong(vertices=found.vertices * (1 - 1e-11)) == ["greatest distance of areas from the fractions"]
+    assert wrong(affine=np.minimum(found.affine, found.affine_regions - 2)) == [
+        "maximal affine regions, against fractions"
+    ]
+    part = {name: getattr(found, name)[: found.start[-2]] for name in ("ring", "edge")}
+    part |= {name: getattr(found, name)[: n - 1] for name in ("slopes", "offsets")}
+    fewer = wrong(start=found.start[:-1], pattern=[p[: n - 1] for p in found.pattern], affine=np.arange(n - 1), **part)
+    assert (
+        fewer[0] == "activation regions, against fractions" and "activation patterns that only one of the" in fewer[1]
+    )
+    flipped = [p.copy() for p in found.pattern]
+    flipped[1][0, 0] ^= 1
+    assert "activation patterns that only one of the two has" in wrong(pattern=flipped, slopes=found.slopes + 1e-9)

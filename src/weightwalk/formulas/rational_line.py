@@ -151,13 +151,15 @@ def check(line: Line, exact: ExactLine, limit: float = 1e-12) -> tuple[Check, ..
     """A line in float64 against the same in fractions: counts, kinks, units, slopes, intercepts.
 
     The distance of a kink is relative to the greatest kink or end, that of a coefficient to the greatest of its kind.
-    Kinks in fractions that are nearer to each other, or to an end, than float64 can hold apart may count as one, and
-    bends that are fainter need not be seen; how many there are is told. Weights such as 0.1 are not tenths, so that
-    kinks which were meant to coincide lie 1e-17 apart.
+    Kinks in fractions that are nearer to each other, or to an end, than float64 can hold apart may count as one, those
+    of units with a slope of 1e-17 may be missed, far out, and bends so faint may be; how many there are is told.
+    Weights such as 0.1 are not tenths, so that kinks which were meant to coincide lie 1e-17 apart.
     """
-    size = max([Fraction(0), *(abs(x) for x in (exact.start, *exact.kinks, exact.end) if x is not None)])
-    rows = _lasting(exact, Fraction(0) if len(line.kinks) == len(exact.kinks) else fraction(limit) * size)
-    kinks = [exact.kinks[row - 1] for row in rows[1:]]  # at which the piece begins
+    known = [fraction(abs(x)) for x in (line.start, *line.kinks.tolist(), line.end) if math.isfinite(x)]
+    size = max([Fraction(0), *known])
+    alike = len(line.kinks) == len(exact.kinks)
+    rows = list(range(len(exact.slopes))) if alike else _lasting(exact, fraction(limit) * size, size / fraction(limit))
+    kinks = [exact.kinks[row - 1] for row in rows[1:]]  # at which each piece begins
     counts = _count("kinks, against fractions", len(line.kinks), len(kinks))
     fused = len(exact.kinks) - len(kinks)
     if not counts.ok:
@@ -185,13 +187,14 @@ def check(line: Line, exact: ExactLine, limit: float = 1e-12) -> tuple[Check, ..
     return tuple(checks)
 
 
-def _lasting(exact: ExactLine, least: Fraction) -> list[int]:
-    """The pieces that are longer than `least`; of several short ones at the beginning or end of the line, none."""
+def _lasting(exact: ExactLine, least: Fraction, far: Fraction) -> list[int]:
+    """The pieces that are longer than `least`, and do not begin or end beyond `far`."""
     ends = [exact.start, *exact.kinks, exact.end]
+    far = far or max((abs(kink) for kink in exact.kinks), default=Fraction(0)) + 1
     return [
         i
         for i, (a, b) in enumerate(pairwise(ends))
-        if a is None or b is None or b - a > least or len(exact.slopes) == 1
+        if (a is None or b is None or b - a > least) and (a is None or a < far) and (b is None or b > -far)
     ]
 
 

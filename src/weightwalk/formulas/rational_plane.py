@@ -219,22 +219,26 @@ def check_partition(partition: Partition, exact: ExactPartition, limit: float = 
 
     Regions are matched by their patterns, each of which is that of one region only. Areas are compared relative to
     that of the box, coefficients relative to the greatest of their kind. Regions in fractions that are narrower than
-    float64 can hold need not be found, and how many there are is told: weights such as 0.1 are not tenths, so that
-    lines which were meant to coincide lie 1e-17 apart.
+    float64 can hold need not be found, and the piece of a unit that is 1e-17 on a whole region may be the other one;
+    how many such regions there are is told. Weights such as 0.1 are not tenths, so that lines which were meant to
+    coincide lie 1e-17 apart.
     """
     found = [bytes(row) for row in _rows(partition)]
     bent = [k for k, layer in enumerate(exact.net.layers) if layer.activation.count]
     wanted = {bytes(piece for k in bent for piece in p[k]): r for r, p in enumerate(exact.patterns)}
     narrow = {row for row, r in wanted.items() if _narrow(exact, r, limit)} - set(found)
-    strange = len(set(found) ^ (set(wanted) - narrow))
+    renamed = _same_places(partition, exact, [(row, r) for r, row in enumerate(found) if row not in wanted], limit)
+    missed = {wanted[row] for row in set(wanted) - narrow - set(found)} - set(renamed.values())
+    strange = len(set(found) - set(wanted) - set(renamed)) + len(missed)
+    wanted.update(renamed)
     counts = (
         ("activation regions, against fractions", partition.activation_regions, exact.activation_regions - len(narrow)),
         ("activation patterns that only one of the two has", strange, 0),
     )
     checks = [Check(name, n, f"= {m}", n == m) for name, n, m in counts]
     checks.append(_affine_regions(partition.affine_regions, exact, {wanted[row] for row in narrow}, limit))
-    if narrow:
-        checks.append(Check("regions in fractions that are too narrow for float64", len(narrow)))
+    if narrow or renamed:
+        checks.append(Check("regions in fractions that are too fine for float64", len(narrow) + len(renamed)))
     if strange or partition.activation_regions != len(set(found)):
         return tuple(checks)
     order = [wanted[row] for row in found]
@@ -257,6 +261,25 @@ def check_partition(partition: Partition, exact: ExactPartition, limit: float = 
             )
         )
     return tuple(checks)
+
+
+def _same_places(
+    partition: Partition, exact: ExactPartition, strange: Sequence[tuple[bytes, int]], limit: float
+) -> dict[bytes, int]:
+    """For regions whose pattern is unknown, those in fractions that are the same polygon with the same map."""
+    box, steep = partition.areas.sum(), np.abs(partition.slopes).max()
+    out = {}
+    for row, r in strange[:100]:
+        centre = partition.polygon(r).mean(axis=0)
+        for e, ring in enumerate(exact.polygons):
+            p = np.array(ring, float)
+            side, way = centre - p, np.roll(p, -1, axis=0) - p
+            inside = (way[:, 0] * side[:, 1] >= way[:, 1] * side[:, 0]).all()
+            if not inside or abs(partition.areas[r] - float(exact.areas[e])) > limit * box:
+                continue
+            if np.abs(np.array(exact.slopes[e], float) - partition.slopes[r]).max() <= limit * steep:
+                out[row] = e
+    return out
 
 
 def _affine_regions(found: int, exact: ExactPartition, narrow: set[int], limit: float) -> Check:
@@ -284,7 +307,7 @@ def _narrow(exact: ExactPartition, r: int, limit: float) -> bool:
     sides = [abs(float(v)) for side in exact.box for v in side]
     ring = np.array(exact.polygons[r], float)
     around = np.abs(ring - np.roll(ring, 1, axis=0)).sum()
-    return 4 * float(exact.areas[r]) <= limit * max(sides) * around
+    return around <= limit * max(sides) or 4 * float(exact.areas[r]) <= limit * max(sides) * around
 
 
 def _rows(partition: Partition) -> np.ndarray:
