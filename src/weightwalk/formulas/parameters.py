@@ -11,7 +11,7 @@ import copy
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,10 @@ from torch import nn
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.lift import Lifted, lift
+from weightwalk.formulas.loss_planes import LossPlane, PlaneOracle, loss_plane
 from weightwalk.formulas.moving import Weight, rate_of
 from weightwalk.formulas.oracle import module_oracle
+from weightwalk.formulas.partition import Box
 from weightwalk.formulas.piecewise import Affine, Matrix, PiecewiseNet
 from weightwalk.formulas.slices import LossLine, check_data, loss_along
 
@@ -158,6 +160,65 @@ def loss_along_parameter(
         oracle = lambda w: np.array([_mse(found.outputs(float(v), x), y) for v in w])  # noqa: E731
     gradient = found.gradient(x, y) if oracle is not None else None
     return loss_along(found.net, found.weight, (x, y), span, oracle=oracle, gradient=gradient, **options)
+
+
+def loss_over_parameters(
+    module: Any,
+    args: Sequence[Any],
+    names: tuple[str, str],
+    data: tuple[np.ndarray, np.ndarray],
+    box: Box | None = None,
+    **options: Any,
+) -> LossPlane:
+    """The exact mean squared loss over two numbers of one layer's parameters, held against the module itself.
+
+    Args:
+        module: An ``nn.Module``; it is copied, not touched.
+        args: One input to call it with.
+        names: Such as ``("fc2.weight[0,1]", "fc2.weight[0,2]")``.
+        data: Inputs (N, ...) and targets (N, ...).
+        box: Least and greatest value of each; None for 1 to both sides of each as it is.
+        **options: For `weightwalk.formulas.loss_planes.loss_plane`.
+
+    Raises:
+        UsageError: See `locate` and `weightwalk.formulas.loss_planes.loss_plane`.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+        >>> x = torch.tensor([[0.5, -0.5], [1.0, 2.0]])
+        >>> data = x.numpy(), x.sum(1, keepdim=True).numpy()
+        >>> loss_over_parameters(net, (x[:1],), ("0.weight[0,0]", "0.weight[1,1]"), data).certificate.ok
+        True
+    """
+    first, second = (locate(module, args, name) for name in names)
+    x, y = check_data(first.net, data)
+    oracle = None
+    if first.outputs(first.weight.value, x[:1]) is not None:
+        other = replace(second, module=first.module, parameter=_parameter(first.module, second))
+        oracle = _over(first, other, x, y)
+    a, b = first.weight.value, second.weight.value
+    box = ((a - 1.0, a + 1.0), (b - 1.0, b + 1.0)) if box is None else box
+    return loss_plane(first.net, (first.weight, second.weight), (x, y), box, oracle=oracle, **options)
+
+
+def _over(first: Located, second: Located, x: np.ndarray, y: np.ndarray) -> PlaneOracle:
+    """The loss at pairs of values of two weights of one module, by running it."""
+
+    def judge(pairs: np.ndarray) -> np.ndarray:
+        found = []
+        for a, b in pairs.tolist():
+            second.put(b)
+            found.append(_mse(first.outputs(a, x), y))
+        second.put(second.weight.value)
+        return np.array(found)
+
+    return judge
+
+
+def _parameter(module: nn.Module, found: Located) -> nn.Parameter:
+    path = found.weight.name.partition("[")[0]
+    return dict(module.named_parameters(remove_duplicate=False))[path]
 
 
 def _mse(out: np.ndarray | None, y: np.ndarray) -> float:
