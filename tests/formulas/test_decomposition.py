@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from slowplane import partition
 
+from weightwalk.cli.formula_jobs import _shares
 from weightwalk.errors import UsageError
 from weightwalk.formulas.decomposition import indices
 from weightwalk.formulas.line import line
 from weightwalk.formulas.piecewise import mlp
 from weightwalk.formulas.plane import partition as enumerate_plane
 from weightwalk.formulas.sensitivity import sensitivity
+from weightwalk.show.terminal import plain
 
 BOX = ((-1.0, 2.0), (0.0, 0.5))
 
@@ -103,3 +106,19 @@ def test_what_has_no_indices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("weightwalk.formulas.decomposition.MOST", 10)
     with pytest.raises(UsageError, match=r"would sum \d+ crossings, more than 10: take a smaller box"):
         indices(partition(*random_net(1, 2, 5, 1)))
+
+
+def test_how_it_reads() -> None:
+    kinks = np.array([[1.0, 1], [-1, -1]])
+    text = plain(indices(partition([kinks, np.ones((1, 2))], [np.zeros(2), np.zeros(1)])))
+    assert "Sobol' indices: shares of the variance, exactly" in text
+    assert [line.split()[-2:] for line in text.splitlines() if line.strip().startswith("x[")] == [["0.1", "0.9"]] * 2
+    assert re.search("both together +0.8", text)
+
+
+def test_the_command_leaves_out_what_would_take_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("weightwalk.formulas.decomposition.MOST", 10)
+    assert _shares(partition(*random_net(1, 2, 5, 1))) == []
+    assert "crossings, more than 10: take a smaller box" in capsys.readouterr().err

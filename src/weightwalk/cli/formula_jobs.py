@@ -245,12 +245,27 @@ def _more(request: Request, found: Any) -> list[Any]:
         from weightwalk.formulas.integrals import summary
 
         out.append(summary(facts, seed=seed))
+        out += _shares(facts)
     if request["legendre"] is not None:
         from weightwalk.formulas.legendre import legendre_surrogate
 
         kind = "per-input" if request["per_input"] else "total"
         out.append(legendre_surrogate(facts, request["legendre"], kind, seed=seed, memory=request.memory))
     return out
+
+
+def _shares(facts: Any) -> list[Any]:
+    """Exact Sobol' indices, where there are two inputs and not too many regions."""
+    from weightwalk.formulas.decomposition import indices
+    from weightwalk.formulas.partition import Partition
+
+    if not isinstance(facts, Partition):
+        return []
+    try:
+        return [indices(facts)]
+    except UsageError as error:
+        common.note(str(error))
+        return []
 
 
 def _decisions(request: Request, found: Any) -> Any:

@@ -188,6 +188,13 @@ def summary_lines(summary: Any, width: int = 100, top: int | None = 12) -> list[
     return list(summary_table(summary, width, top))
 
 
+def indices_lines(indices: Any, width: int = 100, top: int | None = 12) -> list[Text]:
+    """Sobol' indices of two inputs."""
+    from weightwalk.show.formulas_fitted import indices_table
+
+    return list(indices_table(indices, width, top))
+
+
 def loss_lines(loss: Any, width: int = 100, top: int | None = 12, certificate: bool = False) -> list[Text]:
     """The loss along one weight: pieces, kinks, its minimum, and where the net stands."""
     from weightwalk.show.formulas_loss import loss_table

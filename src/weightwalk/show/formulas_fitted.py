@@ -200,6 +200,25 @@ def place_of_piece(summary: Any, piece: int) -> str:
     return f"{'piece' if len(summary.inputs) == 1 else 'region'} {piece:,}{share}"
 
 
+def indices_table(indices: Any, width: int, top: int | None) -> Iterator[Text]:
+    """How the variance is shared between two inputs, exactly."""
+    yield from refusal_lines(indices.certificate, width)
+    yield from wrapped("Sobol' indices: shares of the variance, exactly, without sampling", width, "", "bold")
+    most = len(indices.outputs) if top is None else min(top, len(indices.outputs))
+    for o in range(most):
+        yield Text(f"  {indices.outputs[o]}", style="bold cyan")
+        rows = [
+            (name, digits_of(indices.first[o, i], 6), digits_of(indices.total[o, i], 6))
+            for i, name in enumerate(indices.inputs)
+        ]
+        rows.append(("both together", digits_of(indices.interaction[o], 6), ""))
+        yield from columns(("input", "alone", "total"), rows, width, "    ")
+    if len(indices.outputs) > most:
+        yield from wrapped(f"not shown: {count(len(indices.outputs) - most, 'output')} more", width, "  ", "dim")
+    text = "alone: first order. total: what would be left if only this input were unknown."
+    yield from wrapped(text, width, "    ", "dim")
+
+
 # Sensitivities ------------------------------------------------------------------------------------------------------
 
 

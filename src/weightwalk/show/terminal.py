@@ -79,6 +79,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "Surrogate": ("weightwalk.show.formulas", "surrogate_lines"),
     "Sensitivity": ("weightwalk.show.formulas", "sensitivity_lines"),
     "Summary": ("weightwalk.show.formulas", "summary_lines"),
+    "Indices": ("weightwalk.show.formulas", "indices_lines"),
     "LossLine": ("weightwalk.show.formulas", "loss_lines"),
 }
 
