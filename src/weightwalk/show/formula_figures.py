@@ -36,7 +36,7 @@ def formula_figure(
     """Draw a formula to a file; its ending says the kind (.svg, .png, .pdf). The same formula gives the same bytes.
 
     Args:
-        found: A `Formula` along a line or on a plane, or one affine map of one input; or a `LossLine`.
+        found: A `Formula` along a line or on a plane, or one affine map of one input; or a loss.
         path: The file.
         colour: Of a plane: ``"value"``, ``"slope"`` (hue its direction, strength its size), ``"decision"`` (which
             output is greatest) or ``"least"`` (which is least).
@@ -52,7 +52,7 @@ def formula_figure(
     """
     from weightwalk.show import formula_figures_plane as planes
 
-    if hasattr(found, "minima"):
+    if hasattr(found, "minima") or hasattr(found, "partitions"):
         loss_figure(found, path)
         return
     if found.kind == "line" or (found.kind == "affine" and len(found.inputs) == 1):
@@ -70,14 +70,14 @@ def formula_figure(
 
 
 def loss_figure(loss: Any, path: Path | str) -> None:
-    """Draw the loss along one weight: parabola after parabola, exactly; where the net stands, and the minima.
+    """Draw a loss: along one weight parabola after parabola, exactly, with its minima; over two weights as a map.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    from weightwalk.show.formula_figures_loss import loss_drawing
+    from weightwalk.show.formula_figures_loss import loss_drawing, loss_map
 
-    save(lambda make: loss_drawing(make, loss), Path(path))
+    save(lambda make: (loss_map if hasattr(loss, "partitions") else loss_drawing)(make, loss), Path(path))
 
 
 def save(draw: Any, path: Path) -> None:

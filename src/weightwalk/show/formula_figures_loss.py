@@ -9,6 +9,10 @@ import numpy as np
 from weightwalk.show.formula_figures import FAINT, INK, SERIES, caption, titled
 from weightwalk.show.formula_layout import count, told
 from weightwalk.show.formulas_loss import loss_span, loss_title
+from weightwalk.show.formulas_loss_plane import loss_plane_title
+
+PLACES = 101
+"""Places along each of two weights; odd, so that the weights as they are stand in the middle."""
 
 RUG = 4000
 """Kinks beyond which they are not marked one by one."""
@@ -50,6 +54,47 @@ def loss_drawing(make: Any, loss: Any) -> Any:
     axes.legend(fontsize=8, frameon=False, loc="best", labelcolor=INK)
     titled(axes, loss, loss_title(loss))
     caption(axes, _caption(loss, len(inside), len(within)), 38)
+    return figure
+
+
+def loss_map(make: Any, loss: Any) -> Any:
+    """Over two weights: the loss at a grid of places, the kinks of the samples, the weights as they are."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LogNorm
+
+    from weightwalk.show.formula_figures_plane import kink_lines
+
+    figure = make(figsize=(7.4, 6.6))
+    axes = figure.add_subplot()
+    first, second, values = loss.grid(PLACES)
+    least, greatest = float(values.min()), float(values.max())
+    wide = least > 0 and greatest > 10 * least
+    shades = axes.pcolormesh(first, second, values.T, cmap="viridis", shading="nearest", rasterized=True,
+                             norm=LogNorm(least, greatest) if wide else None)  # fmt: skip
+    bar = figure.colorbar(shades, ax=axes, fraction=0.045, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("mean squared error" + (", logarithmic" if wide else ""), fontsize=9)
+    drawn, total = [], 0
+    for found in loss.partitions:
+        lines = kink_lines(found, found.box).ends
+        total += len(lines)
+        if sum(map(len, drawn)) + len(lines) <= RUG:
+            drawn.append(lines + np.array(loss.at))
+    some = np.concatenate(drawn) if drawn else np.zeros((0, 2, 2))
+    axes.add_collection(LineCollection(list(some), colors="white", linewidths=0.4, alpha=0.6), autolim=False)
+    axes.plot(*loss.at, "o", color=SERIES[1], markersize=8, markeredgecolor="white", label="as they are")
+    axes.set_xlim(first[0], first[-1])
+    axes.set_ylim(second[0], second[-1])
+    axes.set_xlabel(loss.names[0], fontsize=9)
+    axes.set_ylabel(loss.names[1], fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=8, loc="upper right")
+    titled(axes, loss, loss_plane_title(loss))
+    text = f"Colour: the loss by the formula at {PLACES} x {PLACES} places. White: {len(some):,} kink lines of the "
+    text += "samples, "
+    text += f"exact; {count(total - len(some), 'more is', 'more are')} not drawn. " if total > len(some) else "exact. "
+    caption(axes, text + "All other weights stay as they are: two directions of many.", 38)
     return figure
 
 

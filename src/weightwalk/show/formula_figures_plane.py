@@ -23,6 +23,9 @@ CHUNK = 2**22
 MANY = 20_000
 """Polygons or lines beyond which they are drawn as pixels, also in SVG and PDF."""
 
+LEGEND = 20
+"""Outputs in the legend of a decision."""
+
 FAR = 20.0
 """How far an unbounded region is drawn, in sizes of the picture."""
 
@@ -154,28 +157,38 @@ def _wheel_legend(axes: Any, most: float) -> None:
 
 
 def _paint_decision(axes: Any, plane: Any, sides: Any, output: int, least: bool = False) -> str:
-    """Which output wins at each point: a decision may turn inside a region, where two maps cross."""
+    """Which output leads where; the borders lie where two outputs are equal, also inside of regions."""
     from matplotlib import colormaps
+    from matplotlib.collections import LineCollection, PolyCollection
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    values = _numbers(plane, sides)
-    winner = (values.argmin if least else values.argmax)(axis=2)
-    here = np.unique(winner)
-    many = len(here) > len(SERIES)
-    palette = {w: colormaps["tab20"](i % 20)[:3] if many else to_rgb(SERIES[i]) for i, w in enumerate(here.tolist())}
-    table = np.zeros((len(plane.net.outputs), 3))
-    table[list(palette)] = list(palette.values())
-    faded = 0.35 + 0.65 * table
-    axes.imshow(faded[winner], extent=(*sides[0], *sides[1]), aspect="auto", zorder=0, interpolation="nearest")
-    names = plane.net.outputs
-    patches = [Patch(facecolor=tuple(faded[w].tolist()), edgecolor=GREY, label=names[w]) for w in here.tolist()[:20]]
+    from weightwalk.formulas.decisions import decisions, outlines
+
+    found = decisions(plane, least)
+    names, word = plane.net.outputs, "least" if least else "greatest"
+    led = np.bincount(found.winner, minlength=len(names))
+    here = [w for w in np.argsort(-led, kind="stable").tolist() if led[w]]
+    table = np.zeros((len(names), 3))
+    for i, w in enumerate(here):
+        table[w] = to_rgb(SERIES[i]) if len(here) <= len(SERIES) else colormaps["tab20"](i % 20)[:3]
+    table = 0.3 + 0.7 * table
+    shapes = PolyCollection(polygons(found, sides), facecolors=table[found.winner], edgecolors="face", linewidths=0.3,
+                            zorder=0)  # fmt: skip
+    shapes.set_rasterized(len(found.winner) > MANY)
+    axes.add_collection(shapes, autolim=False)
+    borders = outlines(found, found.winner).ends
+    lines = np.stack(_far_ends(found.vertices, found.infinite, borders[:, 0], borders[:, 1], sides), 1)
+    axes.add_collection(
+        LineCollection(list(lines), colors=INK, linewidths=1.5, capstyle="round", zorder=2), autolim=False
+    )
+    patches = [Patch(facecolor=tuple(table[w].tolist()), edgecolor=GREY, label=names[w]) for w in here[:LEGEND]]
     axes.legend(handles=patches, fontsize=7.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0),
-                title="least output" if least else "greatest output", title_fontsize=8)  # fmt: skip
+                title=f"{word} output", title_fontsize=8)  # fmt: skip
     never = len(names) - len(here)
-    text = f"Colour: which output is {'least' if least else 'greatest'}, at {len(winner)} x {len(winner)} points"
-    text += f"; {count(never, 'output')} nowhere {'least' if least else 'greatest'} among them" if never else ""
-    text += f"; {len(here) - 20:,} more are not in the legend" if len(here) > 20 else ""
+    text = f"Colour: which output is {word}, in {count(len(found.winner), 'polygon')}, exact; black: where it changes"
+    text += f"; {count(never, 'output')} nowhere {word}" if never else ""
+    text += f"; {len(here) - LEGEND:,} more are not in the legend" if len(here) > LEGEND else ""
     return text + "."
 
 
@@ -189,33 +202,42 @@ _PAINTERS = {"value": _paint_value, "slope": _paint_slope, "decision": _paint_de
 # Regions and kinks --------------------------------------------------------------------------------------------------
 
 
-def _reaching(plane: Any, sides: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(E, 2) each edge's start and end; of a vertex at infinity, a place far out of the picture."""
-    points, ends = plane.vertices[plane.ring], plane.vertices[plane.ring[plane.following]]
-    if not plane.infinite.any():
-        return points, ends
+def _after(found: Any) -> np.ndarray:
+    """(E,) for each ring entry, the place of the next one in its ring."""
+    after = np.arange(1, len(found.ring) + 1)
+    after[found.start[1:] - 1] = found.start[:-1]
+    return after
+
+
+def _far_ends(
+    vertices: np.ndarray, infinite: np.ndarray, first: np.ndarray, last: np.ndarray, sides: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """(E, 2) start and end of edges between vertices; of one at infinity, a place far out of the picture."""
+    starts, ends = vertices[first], vertices[last]
+    if not infinite.any():
+        return starts, ends
     far = FAR * max(b - a for a, b in sides)
-    at, after = plane.infinite[plane.ring], plane.infinite[plane.ring[plane.following]]
-    points = np.where((at & ~after)[:, None], ends + far * points, points)
-    return points, np.where((after & ~at)[:, None], plane.vertices[plane.ring] + far * ends, ends)
+    at, after = infinite[first], infinite[last]
+    return (
+        np.where((at & ~after)[:, None], vertices[last] + far * vertices[first], starts),
+        np.where((after & ~at)[:, None], vertices[first] + far * vertices[last], ends),
+    )
 
 
-def polygons(plane: Any, sides: Any) -> list[np.ndarray]:
-    """The corners of every region; an unbounded one reaches far out of the picture."""
-    if not plane.infinite.any():
-        return np.split(plane.vertices[plane.ring], plane.start[1:-1])
-    starts, ends = _reaching(plane, sides)
-    out = []
-    for low, high in zip(plane.start[:-1], plane.start[1:], strict=True):
-        pair = np.stack([starts[low:high], ends[low:high]], axis=1)
-        bounded = ~(plane.infinite[plane.ring[low:high]] & plane.infinite[plane.ring[plane.following[low:high]]])
-        out.append(pair[bounded].reshape(-1, 2))
-    return out
+def polygons(found: Any, sides: Any) -> list[np.ndarray]:
+    """The corners of every polygon of a partition or of decisions; an unbounded one reaches far out of the picture."""
+    if not found.infinite.any():
+        return np.split(found.vertices[found.ring], found.start[1:-1])
+    after = found.ring[_after(found)]
+    pairs = np.stack(_far_ends(found.vertices, found.infinite, found.ring, after, sides), 1)
+    bounded = ~(found.infinite[found.ring] & found.infinite[after])
+    places = zip(found.start[:-1], found.start[1:], strict=True)
+    return [pairs[a:b][bounded[a:b]].reshape(-1, 2) for a, b in places]
 
 
 def kink_lines(plane: Any, sides: Any) -> Kinks:
     """Each edge between two regions once, with its unit; sides of the box and seams are left out."""
-    after = plane.ring[plane.following]
+    after = plane.ring[_after(plane)]
     at_infinity = plane.infinite[plane.ring] & plane.infinite[after]
     keep = np.flatnonzero((plane.edge >= 0) & ~at_infinity)
     low, high = np.minimum(plane.ring[keep], after[keep]), np.maximum(plane.ring[keep], after[keep])
@@ -223,10 +245,10 @@ def kink_lines(plane: Any, sides: Any) -> Kinks:
     pair = np.stack([np.minimum(plane.ring[order], after[order]), np.maximum(plane.ring[order], after[order])], 1)
     again = np.concatenate([[False], (pair[1:] == pair[:-1]).all(1)]) if len(order) else np.zeros(0, bool)
     first = np.flatnonzero(~again)
-    last = np.append(first[1:], len(order)) - 1
+    last = np.append(first[1:], len(order))[: len(first)] - 1
     label = plane.affine[plane.region[order]]
     silent = (label[first] == label[last]) & (last > first)
-    starts, ends = _reaching(plane, sides)
+    starts, ends = _far_ends(plane.vertices, plane.infinite, plane.ring, after, sides)
     chosen = order[first]
     sizes = np.cumsum([layer.size for layer in plane.net.layers])
     unit = plane.edge[chosen]
@@ -256,7 +278,7 @@ def _draw_kinks(axes: Any, kinks: Kinks, layers: int) -> None:
 def _name_units(axes: Any, plane: Any, kinks: Kinks, sides: Any) -> int:
     """The units with the longest kinks, each at the middle of its longest edge."""
     low, high = np.array(sides).T
-    ends = np.clip(kinks.ends, low, high)
+    ends = clipped(kinks.ends, low, high)
     lengths = np.hypot(*((ends[:, 1] - ends[:, 0]) / (high - low)).T)
     if not len(lengths):
         return 0
@@ -278,6 +300,18 @@ def _name_units(axes: Any, plane: Any, kinks: Kinks, sides: Any) -> int:
         if len(taken) >= most:
             break
     return len(taken)
+
+
+def clipped(ends: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Segments (L, 2, 2) cut at the sides of the picture; of length 0 where nothing is inside (Liang and Barsky)."""
+    start, way = ends[:, 0], ends[:, 1] - ends[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.stack([(low - start) / way, (high - start) / way])
+    outside = (way == 0) & ((start < low) | (start > high))
+    enter = np.where(way == 0, 0.0, reach.min(0)).max(1, initial=0.0)
+    leave = np.where(way == 0, 1.0, reach.max(0)).min(1, initial=1.0)
+    enter = np.where((leave < enter) | outside.any(1), leave, enter)
+    return np.stack([start + enter[:, None] * way, start + leave[:, None] * way], 1)
 
 
 def _draw_points(axes: Any, data: Any, sides: Any) -> tuple[int, int]:
@@ -312,7 +346,12 @@ def _caption(found: Any, said: str, kinks: Kinks, named: int, points: tuple[int,
     left = []
     if plane.box is None:
         (a, b), (c, d) = sides
-        left.append(f"the plane beyond [{told(a, 3)}, {told(b, 3)}] x [{told(c, 3)}, {told(d, 3)}]")
+        points_at = plane.vertices[~plane.infinite]
+        outside = int((~((points_at >= (a, c)) & (points_at <= (b, d))).all(1)).sum())
+        corners = (
+            f", where {count(outside, 'corner')} of regions {'lie' if outside != 1 else 'lies'}" if outside else ""
+        )
+        left.append(f"the plane beyond [{told(a, 3)}, {told(b, 3)}] x [{told(c, 3)}, {told(d, 3)}]{corners}")
     if points[1]:
         left.append(f"{count(points[1], 'point')} of the data outside")
     if points[0]:

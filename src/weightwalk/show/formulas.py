@@ -196,7 +196,11 @@ def indices_lines(indices: Any, width: int = 100, top: int | None = 12) -> list[
 
 
 def loss_lines(loss: Any, width: int = 100, top: int | None = 12, certificate: bool = False) -> list[Text]:
-    """The loss along one weight: pieces, kinks, its minimum, and where the net stands."""
+    """The loss along one weight: pieces, kinks, its minimum, and where the net stands; or over two weights."""
+    if hasattr(loss, "partitions"):
+        from weightwalk.show.formulas_loss_plane import loss_plane_table
+
+        return list(loss_plane_table(loss, width, top, certificate))
     from weightwalk.show.formulas_loss import loss_table
 
     return list(loss_table(loss, width, top, certificate))

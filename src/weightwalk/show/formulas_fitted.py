@@ -207,7 +207,7 @@ def indices_table(indices: Any, width: int, top: int | None) -> Iterator[Text]:
     most = len(indices.outputs) if top is None else min(top, len(indices.outputs))
     for o in range(most):
         yield Text(f"  {indices.outputs[o]}", style="bold cyan")
-        rows = [
+        rows: list[tuple[object, ...]] = [
             (name, digits_of(indices.first[o, i], 6), digits_of(indices.total[o, i], 6))
             for i, name in enumerate(indices.inputs)
         ]

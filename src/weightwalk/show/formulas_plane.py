@@ -14,8 +14,8 @@ from weightwalk.show.layout import wrapped
 OUTPUTS = 3
 """Outputs whose maps are listed."""
 
-VIEW = 0.25
-"""Of the whole plane, what is drawn reaches beyond the outermost vertices by this part of their span."""
+VIEW = 0.75
+"""Of the whole plane, what is drawn reaches beyond four fifths of the vertices by this part of their span."""
 
 # Nine colours of viridis (matplotlib, CC0): even in lightness, and told apart by colour-blind eyes.
 VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
@@ -109,13 +109,16 @@ def _smallest(plane: Any, width: int) -> Iterator[Text]:
 
 
 def view(plane: Any) -> tuple[tuple[float, float], tuple[float, float]]:
-    """What is drawn: the box, or of the whole plane a rectangle around all vertices."""
+    """What is drawn: the box; of the whole plane a rectangle around the vertices, but for a few that lie far out."""
     if plane.box is not None:
         return plane.box
     points = plane.vertices[~plane.infinite]
-    low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.zeros(2))
-    margin = np.maximum(VIEW * (high - low).max(), 1e-300) if (high > low).any() else 1.0
-    low, high = low - margin, high + margin
+    if not len(points):
+        return ((-1.0, 1.0), (-1.0, 1.0))
+    inner = np.quantile(points, (0.1, 0.9), axis=0)
+    margin = VIEW * float((inner[1] - inner[0]).max()) or float(np.ptp(points, axis=0).max()) or 1.0
+    low = np.maximum(inner[0] - margin, points.min(0) - margin / 2)
+    high = np.minimum(inner[1] + margin, points.max(0) + margin / 2)
     return ((float(low[0]), float(high[0])), (float(low[1]), float(high[1])))
 
 
@@ -167,6 +170,24 @@ def _coloured(level: np.ndarray) -> Iterator[Text]:
 def _shaded(level: np.ndarray) -> Iterator[Text]:
     for row in np.minimum((level * len(SHADES)).astype(int), len(SHADES) - 1).tolist():
         yield Text("".join(SHADES[v] for v in row), style="not dim")
+
+
+def shaded_picture(values: np.ndarray, sides: Sequence[Sequence[float]], logarithmic: bool = False) -> Iterator[Text]:
+    """Numbers in rows from the top, each two cells wide, in five shades; with the ends of the axes and a legend."""
+    (a, b), (c, d) = sides
+    bottom, top = told(c, 3), told(d, 3)
+    margin = max(len(bottom), len(top)) + 3
+    least, greatest = float(values.min()), float(values.max())
+    scaled = np.log(values) if logarithmic else values
+    spread = float(np.ptp(scaled))
+    level = (scaled - scaled.min()) / spread if spread else np.full_like(values, 0.5)
+    rows, across = len(values), 2 * values.shape[1]
+    for i, cells in enumerate(_shaded(np.repeat(level, 2, axis=1))):
+        label = top if i == 0 else bottom if i == rows - 1 else ""
+        yield Text(f"{label:>{margin}} ", style="dim").append_text(cells)
+    left, right = told(a, 3), told(b, 3)
+    yield Text(f"{' ' * margin} {left}{' ' * max(1, across - len(left) - len(right))}{right}", style="dim")
+    yield _legend(least, greatest, margin, colours=False)
 
 
 def _legend(least: float, greatest: float, margin: int, colours: bool) -> Text:

@@ -81,6 +81,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "Summary": ("weightwalk.show.formulas", "summary_lines"),
     "Indices": ("weightwalk.show.formulas", "indices_lines"),
     "LossLine": ("weightwalk.show.formulas", "loss_lines"),
+    "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
 }
 
 
