@@ -66,12 +66,13 @@ class Grouped(common.NumbersWelcome):
 @click.option(
     "--plane",
     metavar="P",
-    help="On a plane: of two inputs (rho,theta or 0,1), the others as --at says; or 'O; U; V', an origin and two vectors.",
+    help="On a plane: of two inputs (rho,theta or 0,1), the others as --at says; or 'O; U; V', an origin and two "
+    "vectors.",
 )
 @click.option(
     "--box",
     metavar="B",
-    help="From where to where: -1..1 for every coordinate, or -1..1,0..10 one each; all for a plane without bounds. A "
+    help="From where to where: -1..1 for every coordinate, or -1..1,0..10 one each; all for no bounds. A "
     ".nnet file brings its own.",
 )
 @click.option(
@@ -114,7 +115,9 @@ class Grouped(common.NumbersWelcome):
 )
 @click.option("--top", type=click.IntRange(1), metavar="N", default=12, show_default=True, help="Rows of a long table.")
 @click.option("--certificate", is_flag=True, help="Tell every check that the formula was held to.")
-@click.option("--seed", type=int, metavar="N", help="Of everything random: a net trained now, and fresh points.")
+@click.option(
+    "--seed", type=click.IntRange(0), metavar="N", help="Of everything random: a net trained now, and fresh points."
+)
 @common.fresh_option
 @click.option(
     "--max-regions", type=click.IntRange(1), metavar="N", default=2_000_000, show_default=True, help="Refuse more."

@@ -86,8 +86,8 @@ def read(source: str, given: str | None, options: Mapping[str, Any]) -> Request:
     options["at"] = at = given if at is None else at
     _together(options, at is not None or common.is_walk_file(source))
     parsed = None if options["box"] is None else parse.box(options["box"])
-    if parsed == "all" and (options["line"] or options["weight"] or options["surrogate"] is not None):
-        raise UsageError("--box all is for a plane; here give its sides, such as --box -1..1.")
+    if parsed == "all" and (options["weight"] or options["surrogate"] is not None or options["sensitivity"]):
+        raise UsageError("--box all is for lines and planes; here give its sides, such as --box -1..1.")
     select = None if options["select"] is None else parse.rows(options["select"])
     if options["plane"] is not None:
         options["plane"] = parse.plane(options["plane"])

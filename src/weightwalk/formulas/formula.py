@@ -116,7 +116,7 @@ def formula(
         line: (A, B), two inputs: every kink on the way from A (t = 0) to B (t = 1).
         plane: (origin, U, V), vectors in input space: x = origin + s U + t V; or two input names or numbers, whose
             axes span the plane through `at`.
-        box: (least, greatest) of each coordinate, or one pair for all. ``"all"`` for a plane without bounds. A net that
+        box: (least, greatest) of each coordinate, or one pair for all. ``"all"`` for no bounds. A net that
             says for which inputs it was made (``net.expects.box``) brings its own.
         output: Address of the value to be expressed, such as ``"fc2"``; None for what the net returns.
         select: Which of the outputs, by number; None for all.
@@ -197,7 +197,10 @@ class _Request:
         from weightwalk.formulas.line import line
         from weightwalk.formulas.rational import check, line_exact
 
-        ((start, end),) = intervals(self.box, 1, ((0.0, 1.0) if flat is not None else (-np.inf, np.inf),))
+        whole = (-np.inf, np.inf)
+        everything = isinstance(self.box, str) and self.box == "all"
+        box = whole if everything else self.box
+        ((start, end),) = intervals(box, 1, ((0.0, 1.0) if flat is not None else whole,))
         net, oracle = self._on(flat)
         facts = line(net, start, end, oracle=oracle, max_pieces=self.most, **self.common)
         if not self.exact:
@@ -312,9 +315,7 @@ def _call(source: Any, module: Any, example: Any) -> tuple[tuple[Any, ...], dict
     """What to call the net with: an example input, of which only the shape matters to an exact formula."""
     if hasattr(source, "inputs") and hasattr(source, "expects"):
         if example is None:
-            example = _zeros(source.expects.size) if not source.expects.ids else None
-        if example is None:
-            raise UsageError(f"{source.name} reads token ids or text: give one input with --at, such as --at hello.")
+            example = _zeros(source)
         given = source.inputs(example if not isinstance(example, np.ndarray) else example.tolist())
         return given.args, given.kwargs
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32) if isinstance(
@@ -333,8 +334,17 @@ def _call(source: Any, module: Any, example: Any) -> tuple[tuple[Any, ...], dict
     return (tensor.to(dtype) if tensor.is_floating_point() else tensor,), {}
 
 
-def _zeros(size: int | None) -> list[float] | None:
-    return None if size is None else [0.0] * size
+def _zeros(source: Any) -> list[float]:
+    """An input of zeros, where the net tells how many numbers it takes."""
+    expects = source.expects
+    if expects.ids:
+        raise UsageError(f"{source.name} reads token ids or text: give one input with --at, such as --at hello.")
+    if expects.size is None or expects.dims is not None:
+        raise UsageError(
+            f"{source.name} does not tell the shape of its input: give one with --at, such as --at @input.npy; only its "
+            f"shape matters for a line or a plane."
+        )
+    return [0.0] * expects.size
 
 
 def _first_layer(module: Any) -> list[float]:

@@ -50,7 +50,7 @@ def _labels(lifted: Lifted, vid: int, source: Any) -> tuple[str, ...]:
 
 def own_box(source: Any, n: int) -> Box | None:
     """(least, greatest) of each of n inputs, where the net says so."""
-    box: Box = tuple(getattr(getattr(source, "expects", None), "box", ()))
+    box: Box = getattr(getattr(source, "expects", None), "box", ())
     return box if len(box) == n and all(math.isfinite(v) for side in box for v in side) else None
 
 

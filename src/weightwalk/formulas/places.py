@@ -54,7 +54,7 @@ def point_of(given: Any, n: int, what: str) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise UsageError(f"{what}= takes the {n:,} numbers of one input; {given!r} is not numbers.") from error
     if len(array) != n:
-        raise UsageError(f"{what} has {len(array):,} numbers, and the net takes {n:,}.")
+        raise UsageError(f"{what} has {len(array):,} number{'s' * (len(array) != 1)}, and the net takes {n:,}.")
     if not np.isfinite(array).all():
         first = int(np.flatnonzero(~np.isfinite(array))[0])
         raise UsageError(f"{what} must be finite, and number {first} is {array[first]}.")
