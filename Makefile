@@ -70,7 +70,7 @@ $(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install $(PIP_FLAGS) -c benchmarks/constraints.txt torch
 	@$(BENCH)/bin/python -m pip install $(PIP_FLAGS) -c benchmarks/constraints.txt -e '.[hf]' \
-		torchlens nnsight transformer-lens
+		torchlens nnsight transformer-lens relucent scipy
 	@touch $@
 
 bench: $(BENCH)/.ready ## measure us against the peers, side by side, in one run

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, memory, opening, report, rounds
+from benchmarks import machine, memory, opening, regions, report, rounds
 from benchmarks.contenders import PEERS
 from benchmarks.nets import Subject
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("recording", "small", "readings", "memory", "opening", "cuda")
+SECTIONS = ("recording", "small", "readings", "memory", "opening", "regions", "cuda")
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,6 +66,8 @@ def _sections(a: argparse.Namespace) -> dict[str, Any]:
         sections["memory"] = {s.key: memory.measure(s, a.threads, repeats, _say) for s in big}
     if "opening" in wanted:
         sections["opening"] = opening.measure(2 if a.quick else 5, _say)
+    if "regions" in wanted:
+        sections["regions"] = regions.measure(2 if a.quick else max(5, count // 3), not a.no_peers, a.quick, _say)
     return sections
 
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("weightwalk", "torch", "transformers", "numpy", "torchlens", "nnsight", "transformer-lens")
+PACKAGES = ("weightwalk", "torch", "transformers", "numpy", "torchlens", "nnsight", "transformer-lens", "relucent")
 
 
 def _processor() -> str:

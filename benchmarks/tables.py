@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.figures import Figure, figure, ratio, seconds
+from benchmarks.regions import HOLDS, OURS
 from benchmarks.targets import verdicts
 
 
@@ -83,6 +84,25 @@ def _opening(section: Mapping[str, Any]) -> Table:
     return Table(section["title"], ("", "seconds"), rows, (size,))
 
 
+def _regions(section: Mapping[str, Any]) -> Table:
+    """Regions found per CPU second, and what part of all of them; ours finds all."""
+    every = section["rows"].get(OURS, {}).get("regions")
+    rows = []
+    for name, row in section["rows"].items():
+        share = f"{100 * row['regions'] / every:.1f} %" if every else ""
+        rate, cpu = f"{row['regions'] / row['cpu']:,.0f}", row["cpu"] - row["certificate"]
+        if name == OURS:
+            rate = f"{row['regions'] / cpu:,.0f}"
+        found = f"{row['regions']:,.0f}"
+        rows.append((name, rate, found, share, f"{cpu:.3f}", _mebibytes(row["peak"]), HOLDS[name]))
+        if row["certificate"]:
+            rows.append(("weightwalk, its certificate", "", "", "", f"{row['certificate']:.3f}", "", "11 checks"))
+    rows += [(name, "absent", "", "", "", "", why) for name, why in section["absent"].items()]
+    heads = ("", "regions per CPU s", "regions", "of all", "CPU s", "peak, MiB", "what it has afterwards")
+    notes = ("One cold run per round, each in a fresh process; relucent was stopped at the number of regions shown.",)
+    return Table(section["title"], heads, rows, notes)
+
+
 def targets_table(results: Mapping[str, Any]) -> Table:
     """Target, limit, measured, met or not."""
     words = {True: "met", False: "NOT MET", None: "NOT MEASURED"}
@@ -100,6 +120,8 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
         yield _memory(section)
     if "opening" in sections:
         yield _opening(sections["opening"])
+    for section in sections.get("regions", {}).values():
+        yield _regions(section)
     yield targets_table(results)
 
 

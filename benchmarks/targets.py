@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.figures import against, ratio
+from benchmarks.regions import OURS
 
 Results = Mapping[str, Any]
 
@@ -72,6 +73,18 @@ def _recording(s: Results) -> Iterator[Verdict]:
     yield _judge(f"{title}: time added, against TorchLens record", "≤ 1/3 of it", lambda: _added(s, RECORD, 1 / 3))
 
 
+def _regions(s: Results) -> Iterator[Verdict]:
+    def cpu() -> tuple[float, float]:
+        row = _row(s, OURS)
+        return row["cpu"] - row["certificate"], row["regions"]
+
+    yield _judge(f"{s['title']}: all regions and maps", "< 0.3 s CPU", lambda: _at_most(cpu()[0], 0.3, " s", 3))
+    yield _judge(
+        f"{s['title']}: regions per CPU second", "≥ 50,000",
+        lambda: ((x := cpu()[1] / cpu()[0]) >= 50_000, f"{x:,.0f}"),
+    )  # fmt: skip
+
+
 _READINGS = (("verify, torch referee", 4.0), ("verify, NumPy referee", 8.0), ("account of one logit", 3.0))
 
 
@@ -95,4 +108,6 @@ def verdicts(results: Results) -> list[Verdict]:
     if "opening" in sections:
         s = sections["opening"]
         found.append(_judge(f"{s['title']}: opening it", "< 1 s", lambda: (s["open"] < 1, f"{s['open']:.2f} s")))
+    if "2-64-64-64-1" in sections.get("regions", {}):
+        found += _regions(sections["regions"]["2-64-64-64-1"])
     return found
