@@ -267,6 +267,7 @@ REFUSED = {
         {"data": (np.zeros((4, 2)), np.zeros((4, 2))), "output": 2, "f": lambda x: np.tile(x, (1, 2))},
         "The data has 2 columns of y, but output 2 was asked for",
     ),
+    "an image": ({"box": ((0, 1),) * 9000}, "Moving each of 9,000 inputs by itself would take 3.0 GiB: rank fewer"),
     "too many inputs": (
         {"box": ((0, 1),) * 784},
         "Sobol' indices of 784 inputs by 1,024 samples each would take 1,611,776 runs.*1,024 samples serve up to 137",

@@ -110,13 +110,14 @@ def sides(box: Sequence[Sequence[float]]) -> Sides:
 def spread(n: int, count: int, seed: int | np.random.Generator, latin: bool = False) -> np.ndarray:
     """Points spread evenly over the unit cube: scrambled Sobol' points, or a Latin hypercube.
 
-    Sobol' points come in powers of two, at which they are balanced; there may be more of them than asked for.
+    Sobol' points come in powers of two, at which they are balanced; there may be more of them than asked for. Beyond
+    SciPy's 21,201 dimensions of them it is a Latin hypercube.
     """
     try:
         from scipy.stats import qmc
     except ImportError as error:
         raise UsageError("Evenly spread points need SciPy: pip install 'weightwalk[formulas]'.") from error
-    if latin:
+    if latin or n > qmc.Sobol.MAXDIM:
         return qmc.LatinHypercube(n, seed=seed).random(count)  # pyright: ignore[reportCallIssue] - SciPy before 1.15
     return qmc.Sobol(n, scramble=True, seed=seed).random_base2((count - 1).bit_length())  # pyright: ignore[reportCallIssue]
 

@@ -29,7 +29,7 @@ from weightwalk.formulas.basis import Kind
 from weightwalk.formulas.certificate import LIMIT, Certificate, Check
 from weightwalk.formulas.integrals import FALSE_ALARM, Cells, cells, summary
 from weightwalk.formulas.partition import Partition
-from weightwalk.formulas.scores import FRESH, Score, enlarged, net_scores
+from weightwalk.formulas.scores import FRESH, Score, enlarged, net_scores, score
 from weightwalk.formulas.surrogates import CHUNK, MEMORY, Surrogate, evaluate, plain_error
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def legendre_surrogate(
     residual = np.maximum(moments.variance - (found[1:] ** 2).sum(0), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         r2 = np.where(moments.variance > 0, 1 - residual / moments.variance, np.nan)
-    worst = [enclose(parts, powers, found[:, [o]], o) for o in range(found.shape[1])]
+    start = evaluate(parts.corners.reshape(-1, d), parts.box, powers, found).reshape(parts.values.shape)
+    worst = [enclose(parts, powers, found[:, [o]], start[..., o], o) for o in range(found.shape[1])]
     exact = Score(
         against="net",
         where="inside",
@@ -100,9 +101,12 @@ def legendre_surrogate(
         worst_at=np.stack([w.at for w in worst]),
         bound=np.array([w.bound for w in worst]),
     )
-    fresh, outer = net_scores(
-        parts.net, lambda x: evaluate(x, parts.box, powers, found), parts.box, enlarged(parts.box), seed
-    )
+    p = lambda x: evaluate(x, parts.box, powers, found)  # noqa: E731
+    _, outer = net_scores(parts.net, p, parts.box, enlarged(parts.box), seed)
+    # points drawn independently of each other, as Hoeffding's bound wants them; evenly spread ones are not
+    low, high = np.array(parts.box).T
+    x = low + (high - low) * np.random.default_rng([seed, 7]).random((FRESH, d))
+    fresh = score(p, x, parts.net(x), "net", "inside", f"{FRESH:,} fresh points")
     size = float(max(np.abs(moments.least).max(), np.abs(moments.greatest).max(), 1e-300))
     coefficients = basis.plain(parts.box, powers, found)
     error = plain_error(parts.box, powers, coefficients, found, seed)
@@ -187,8 +191,16 @@ def bending(box: basis.Sides, powers: np.ndarray, coefficients: np.ndarray) -> f
     return reach * float(size.max())
 
 
-def enclose(parts: Cells, powers: np.ndarray, coefficients: np.ndarray, output: int) -> Enclosure:
-    """The greatest |p - f| of one output, found and proven; coefficients (T, 1)."""
+def enclose(parts: Cells, powers: np.ndarray, coefficients: np.ndarray, start: np.ndarray, output: int) -> Enclosure:
+    """The greatest |p - f| of one output, found and proven.
+
+    Args:
+        parts: The cells of f.
+        powers: (T, d) exponents of p.
+        coefficients: (T, 1) of p.
+        start: (cells, d + 1) p at the corners.
+        output: Which output of f.
+    """
     m = bending(parts.box, powers, coefficients[:, 0])
     real = parts.measures > 0
     corners, values = parts.corners[real], parts.values[real, :, output]
@@ -197,7 +209,7 @@ def enclose(parts: Cells, powers: np.ndarray, coefficients: np.ndarray, output: 
     def error(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.abs(evaluate(x.reshape(-1, d), parts.box, powers, coefficients)[:, 0].reshape(y.shape) - y)
 
-    off = error(corners, values)
+    off = np.abs(start[real] - values)
     found, at, settled = -1.0, corners[0, 0], 0.0
     for step in range(ROUNDS + 1):
         best = np.unravel_index(off.argmax(), off.shape)

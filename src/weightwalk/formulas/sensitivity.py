@@ -19,6 +19,9 @@ from weightwalk.formulas.sobol import IGNORED, One, permutation_ranking, sobol_r
 AGREE = 1e-5
 """Greatest difference of the exact gradient and central differences, relative to the greatest slope."""
 
+MEMORY = 2**30
+"""Bytes that the moved points may take."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
@@ -163,6 +166,11 @@ def sensitivity(
             raise UsageError(f"There is no output {output}: the function has {y.shape[1]}.")
         return y[:, output]
 
+    if 40 * len(sides) ** 2 > MEMORY:
+        raise UsageError(
+            f"Moving each of {len(sides):,} inputs by itself would take {40 * len(sides) ** 2 / 2**30:,.1f} GiB: rank "
+            "fewer of them, with the others fixed."
+        )
     exact = _gradient(gradient, output, len(sides))
     local = _Local(one, sides, at, step)
     slopes = local.differences if exact is None else exact
