@@ -88,7 +88,7 @@ def test_without_the_polytope_all_but_G_is_the_same() -> None:
     np.testing.assert_allclose(b.distance, a.distance, rtol=1e-12)
     assert b.nearest.unit == a.nearest.unit
     assert [w.unit for w in a.along] == [w.unit for w in b.along]
-    assert a.facets.tolist() == b.facets.tolist()
+    assert b.facets.any() and (a.facets >= b.facets).all()  # fewer rays are aimed without G
     assert b.certificate.ok and b.note == ""
 
 

@@ -142,6 +142,14 @@ def test_out_of_time_is_told_with_how_far_it_came(monkeypatch: pytest.MonkeyPatc
     assert found.certificate.ok
 
 
+def test_aimed_rays_meet_every_facet_of_independent_rows() -> None:
+    """More inputs than rows, none depending on others: all rows are facets, and each is met by the ray aimed at it."""
+    found = local(numpy_mlp(60, 50, 1), np.zeros(60), facets=True, rays=50)
+    assert found.facets.all()
+    assert found.rays.rays == 150
+    assert found.certificate.ok
+
+
 def test_same_seed_same_facets() -> None:
     net = numpy_mlp(10, 32, 32, 1)
     a, b, c = (local(net, np.ones(10), facets=True, rays=128, seed=s) for s in (3, 3, 4))

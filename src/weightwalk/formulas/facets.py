@@ -262,8 +262,25 @@ def _match(region: Region, rows: np.ndarray, same: np.ndarray) -> None:
         rows, normals = rows[~equal], normals[~equal]
 
 
+def _aimed(region: Region, firsts: np.ndarray, slack: np.ndarray) -> np.ndarray | None:
+    """A direction for each row that climbs it and keeps away from the others, (len(firsts), n).
+
+    It is the steepest climb in the metric of the logarithmic barrier, ``sum_j G_j^T G_j / slack_j^2`` (Dikin's
+    ellipsoid, a picture of the region from inside). Where the rows are independent, as they may be with more inputs
+    than rows, it climbs that row alone. None where G is not stored or too large.
+    """
+    count = len(firsts)
+    if region.G is None or not count or min(count, region.n) > 2000 or count * region.n > 1 << 24:
+        return None
+    rows = region.G[firsts] / slack[firsts, None]
+    small = count <= region.n  # (R^T R + e)^-1 R^T = R^T (R R^T + e)^-1
+    metric = rows @ rows.T if small else rows.T @ rows
+    metric[np.diag_indices(len(metric))] += 1e-12 * np.trace(metric)
+    return np.linalg.solve(metric, rows) if small else np.linalg.solve(metric, rows.T).T
+
+
 def shoot(region: Region, base: np.ndarray, same: np.ndarray, still: np.ndarray, rays: int, seed: int | None) -> Facets:
-    """Shoot `rays` random rays, and one along the normal of each row (of the nearest, at most as many), from inside.
+    """Shoot `rays` random rays, and two at each row (of the nearest, at most as many): along its normal, and aimed.
 
     The first ray batch starts at `base`; each later one starts half-way along a ray of the batch before, so that facets
     hidden from one point are met from another.
@@ -277,6 +294,11 @@ def shoot(region: Region, base: np.ndarray, same: np.ndarray, still: np.ndarray,
     for low in range(0, min(len(firsts), rays), step):
         some = nearest[low : min(low + step, rays)]
         shots.shoot(base, slack, region.normals(some) / region.norms[some, None])
+    aimed = _aimed(region, nearest[:rays], slack)
+    if aimed is not None:
+        aimed /= np.linalg.norm(aimed, axis=1, keepdims=True)
+        for low in range(0, len(aimed), step):
+            shots.shoot(base, slack, aimed[low : low + step])
     step = max(1, min(step, -(-rays // 4)))
     for low in range(0, rays, step):
         directions = rng.standard_normal((min(step, rays - low), region.n), np.float32).astype(np.float64)

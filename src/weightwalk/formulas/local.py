@@ -63,7 +63,7 @@ def local(
         budget: Seconds: of the linear programs, and (counted in multiplications, see `weightwalk.formulas.distances`)
             of the rows' lengths.
         memory: Bytes.
-        rays: Random rays to shoot, fewer if `budget` is too small; one along each row's normal is shot besides.
+        rays: Random rays to shoot, fewer if `budget` is too small; two at each row are shot besides.
         seed: Of rays and fresh points.
         oracle: The net itself, (N, n) -> (N, outputs), to which the formula is held; the `net` if None.
         progress: Called with (done, in all) while the rows are gone through.
