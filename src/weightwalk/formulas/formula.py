@@ -88,6 +88,11 @@ class Formula:
 
         return "\n".join(line.plain if hasattr(line, "plain") else str(line) for line in formula_lines(self, 100))
 
+    def _repr_html_(self) -> str:
+        from weightwalk.show.formula_html import formula_html
+
+        return formula_html(self)
+
 
 def formula(
     net_or_walk: Any,
@@ -341,8 +346,7 @@ def _zeros(source: Any) -> list[float]:
         raise UsageError(f"{source.name} reads token ids or text: give one input with --at, such as --at hello.")
     if expects.size is None or expects.dims is not None:
         raise UsageError(
-            f"{source.name} does not tell the shape of its input: give one with --at, such as --at @input.npy; only its "
-            f"shape matters for a line or a plane."
+            f"{source.name} does not tell the shape of its input: give one with --at, such as --at @input.npy."
         )
     return [0.0] * expects.size
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from weightwalk.show.json import jsonable
 
-LEFT_OUT = {"net", "lifted", "oracle", "frozen", "region", "certificate", "pattern", "partition"}
-"""Fields that are not the formula: the net itself, and what is said elsewhere."""
+LEFT_OUT = {"net", "lifted", "oracle", "frozen", "region", "certificate", "pattern", "partition", "seconds"}
+"""Fields that are not the formula: the net itself, what is said elsewhere, and the clock."""
 
 
 def formula_facts(found: Any) -> dict[str, Any]:
