@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ LABELS = 16
 
 def formula_figure(
     found: Any,
-    path: Path | str,
+    path: Path | str | IO[bytes],
     *,
     colour: str = "value",
     data: Any = None,
@@ -37,7 +37,7 @@ def formula_figure(
 
     Args:
         found: A `Formula` along a line or on a plane, or one affine map of one input; or a loss.
-        path: The file.
+        path: The file; or an open one, which becomes a PNG.
         colour: Of a plane: ``"value"``, ``"slope"`` (hue its direction, strength its size), ``"decision"`` (which
             output is greatest) or ``"least"`` (which is least).
         data: Points to draw on top: (x, y) for a line; for a plane (N, 2) coordinates, or a pair of them and a value
@@ -66,10 +66,10 @@ def formula_figure(
             f"There is no picture of {'one affine map' if found.kind == 'affine' else 'the formula around one input'} "
             f"in {len(found.inputs):,} dimensions: draw it along a line (--line) or on a plane (--plane)."
         )
-    save(draw, Path(path))
+    save(draw, path)
 
 
-def loss_figure(loss: Any, path: Path | str) -> None:
+def loss_figure(loss: Any, path: Path | str | IO[bytes]) -> None:
     """Draw a loss: along one weight parabola after parabola, exactly, with its minima; over two weights as a map.
 
     Raises:
@@ -77,10 +77,10 @@ def loss_figure(loss: Any, path: Path | str) -> None:
     """
     from weightwalk.show.formula_figures_loss import loss_drawing, loss_map
 
-    save(lambda make: (loss_map if hasattr(loss, "partitions") else loss_drawing)(make, loss), Path(path))
+    save(lambda make: (loss_map if hasattr(loss, "partitions") else loss_drawing)(make, loss), path)
 
 
-def save(draw: Any, path: Path) -> None:
+def save(draw: Any, path: Path | str | IO[bytes]) -> None:
     """Make a figure and write it: no date, no random ids, text as text.
 
     Raises:
@@ -107,8 +107,9 @@ def save(draw: Any, path: Path) -> None:
     }
     with matplotlib.rc_context(settings):
         figure = draw(Figure)
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix.lower().lstrip("."), {})
-        figure.savefig(path, metadata=metadata, dpi=160, bbox_inches="tight", facecolor="white")
+        ending = Path(path).suffix.lower().lstrip(".") if isinstance(path, (Path, str)) else "png"
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {})
+        figure.savefig(path, format=ending, metadata=metadata, dpi=160, bbox_inches="tight", facecolor="white")
 
 
 def caption(axes: Any, text: str, below: float, width: int = 105, x: float = 0.0) -> None:

@@ -36,8 +36,8 @@ def formula_lines(
         width: Cells per line.
         top: Rows of a table before the rest is counted; None for all.
         certificate: Every check, not only the verdict.
-        picture: Of a plane: ``"colours"`` for a terminal that has them, ``"shades"`` for one that has none, ``""``
-            for no picture.
+        picture: Of a plane: ``"colours"`` for a terminal that has them, ``"shades"`` for one that has none, ``""`` for
+            no picture. ``"none"`` leaves out the graph of a line, too.
     """
     return list(_lines(found, width, top, certificate, picture))
 
@@ -141,7 +141,7 @@ def _constants(b: np.ndarray, outputs: Any, width: int, top: int | None) -> Iter
 
 
 def _line(found: Any, width: int, top: int | None, picture: str) -> Iterator[Text]:
-    yield from line_lines(found.facts, coordinate(found), width, top, found.exact)
+    yield from line_lines(found.facts, coordinate(found), width, top, found.exact, graph=picture != "none")
 
 
 def _plane(found: Any, width: int, top: int | None, picture: str) -> Iterator[Text]:

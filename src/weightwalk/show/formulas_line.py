@@ -38,7 +38,9 @@ def line_title(line: Any, name: str) -> str:
     return f"{count(bends, 'kink')}, {count(len(line.pieces), 'piece')}, {domain(line, name)}"
 
 
-def line_lines(line: Any, name: str, width: int, top: int | None, exact: Any = None) -> Iterator[Text]:
+def line_lines(
+    line: Any, name: str, width: int, top: int | None, exact: Any = None, graph: bool = True
+) -> Iterator[Text]:
     """Graph, pieces, silent switches, fractions.
 
     Args:
@@ -47,10 +49,12 @@ def line_lines(line: Any, name: str, width: int, top: int | None, exact: Any = N
         width: Cells per line.
         top: Pieces to show; None for all.
         exact: The same in fractions, an `ExactLine`, or None.
+        graph: Whether it is drawn, too.
     """
     outputs = line.net.outputs
-    yield from graph_lines(line, name, width)
-    yield Text("")
+    if graph:
+        yield from graph_lines(line, name, width)
+        yield Text("")
     for o, output in enumerate(outputs[:TABLES]):
         if len(outputs) > 1:
             yield Text(f"  {output}", style="bold cyan")

@@ -43,7 +43,7 @@ def plane_lines(plane: Any, width: int, top: int | None, exact: Any = None, pict
         f"{plane.affine_regions:,} maximal affine regions: neighbours with the same map are counted as one",
     ):
         yield from wrapped(text, width, "  ", "dim")
-    if picture:
+    if picture in ("colours", "shades"):
         yield Text("")
         yield from picture_lines(plane, width, colours=picture == "colours")
     yield Text("")

@@ -42,7 +42,7 @@ def walk_html(walk: Any, story: Story | None = None) -> str:
         walk: The record.
         story: How it is told; None tells it as ``walk.narrate()`` does.
     """
-    parts = [f"<style>{STYLE}</style>", f"<pre>{_pre(walk_lines(walk, WIDTH))}</pre>"]
+    parts = [f"<style>{STYLE}</style>", f"<pre>{pre(walk_lines(walk, WIDTH))}</pre>"]
     try:
         told = walk.narrate() if story is None else story
     except WeightwalkError as error:  # numbers that were not kept, or memory that was changed: the summary still stands
@@ -96,7 +96,7 @@ def _umask() -> int:
 
 
 def _section(section: Section, opened: bool) -> str:
-    inner = _pre(lines_of(section.lines, WIDTH, ""))
+    inner = pre(lines_of(section.lines, WIDTH, ""))
     body = (f"<pre>{inner}</pre>" if inner else "") + "".join(_section(c, opened) for c in section.children)
     if not section.title:
         return body
@@ -104,7 +104,8 @@ def _section(section: Section, opened: bool) -> str:
     return f"<details{flag}><summary>{escape(section.title)}</summary>{body}</details>"
 
 
-def _pre(lines: Iterable[Text]) -> str:
+def pre(lines: Iterable[Text]) -> str:
+    """Styled lines as escaped text in spans, for a ``<pre>``."""
     return "\n".join("".join(_spans(line)) for line in lines)
 
 
