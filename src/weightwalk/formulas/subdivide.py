@@ -16,7 +16,8 @@ import numpy as np
 
 from weightwalk.formulas.rings import Rings, lowest, members, pack, rank, single, together, unpack
 
-_SHIFT = np.uint64(63)
+_CHUNK = 2**16
+"""Numbers that are interpolated at a time."""
 
 
 class Table:
@@ -65,16 +66,40 @@ class Table:
         """What it occupies."""
         return self._rows.nbytes + self._above.nbytes + self._below.nbytes
 
-    def add(self, rows: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-        """New vertices; gives their numbers."""
-        end = self.count + len(rows)
+    def between(self, a: np.ndarray, b: np.ndarray, t: np.ndarray, unit: np.ndarray) -> None:
+        """Write new rows behind the last, ``(1 - t) a + t b``, each exactly on the kink of its unit.
+
+        They count only when `keep` says so. A few at a time, so that they stay in the cache from pass to pass.
+        """
+        end = self.count + len(a)
         if end > len(self._rows):
             self._grow(max(end, self.count + self.count // 2 + 64))
-        for held, new in ((self._rows, rows), (self._above, above), (self._below, below)):
-            held[self.count : end] = new
-        numbers = np.arange(self.count, end)
-        self.count = end
-        return numbers
+        held, step = self._rows, max(16, _CHUNK // self._rows.shape[1])
+        for i in range(0, len(a), step):
+            part, out = slice(i, i + step), slice(self.count + i, min(self.count + i + step, end))
+            rows, start = held[out], held[a[part]]
+            np.subtract(held[b[part]], start, out=rows)
+            rows *= t[part, None]
+            rows += start
+            if self.homogeneous:
+                rows /= np.linalg.norm(rows[:, :3], axis=1)[:, None]
+            rows[np.arange(len(rows)), self.first + unit[part]] = 0.0
+            self._above[out], self._below[out] = self.signs(rows)
+
+    def written(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The bits of the rows that were just written, to be changed in place."""
+        new = slice(self.count, self.count + count)
+        return self._above[new], self._below[new]
+
+    def keep(self, count: int, chosen: np.ndarray | None) -> np.ndarray:
+        """Make vertices of the rows that were just written, or of some; gives their numbers."""
+        new = slice(self.count, self.count + count)
+        if chosen is not None:
+            count = len(chosen)
+            for held in (self._rows, self._above, self._below):
+                held[self.count : self.count + count] = held[new][chosen]
+        self.count += count
+        return np.arange(self.count - count, self.count)
 
     def _grow(self, capacity: int) -> None:
         for name in ("_rows", "_above", "_below"):
@@ -133,32 +158,25 @@ def on_edges(table: Table, a: np.ndarray, b: np.ndarray, cross: np.ndarray) -> C
     if count.max() > 1:
         order = np.lexsort((t, edge))
         edge, unit, t, va, vb = edge[order], unit[order], t[order], va[order], vb[order]
-    rows = held[b[edge]]
-    start = held[a[edge]]
-    rows -= start
-    rows *= t[:, None]
-    rows += start
-    if table.homogeneous:
-        rows /= np.linalg.norm(rows[:, :3], axis=1)[:, None]
-    rows[np.arange(len(rows)), table.first + unit] = 0.0
-    above, below = table.signs(rows)
+    table.between(a[edge], b[edge], t, unit)
+    kept = None
     if count.max() > 1:
-        known = above | below
-        keep = _apart(edge, unit, np.abs(vb - va) / table.limit[unit], known, above, below)
-        if keep is not None:
-            rows, above, below, edge = rows[keep], above[keep], below[keep], edge[keep]
-            count, first = rank(edge, len(a))
-    return Chains(table.add(rows, above, below), first, count)
+        kept = _apart(edge, unit, np.abs(vb - va) / table.limit[unit], *table.written(len(edge)))
+    vertex = table.keep(len(edge), kept)
+    if kept is not None:
+        count, first = rank(edge[kept], len(a))
+    return Chains(vertex, first, count)
 
 
 def _apart(
-    edge: np.ndarray, unit: np.ndarray, steep: np.ndarray, known: np.ndarray, above: np.ndarray, below: np.ndarray
+    edge: np.ndarray, unit: np.ndarray, steep: np.ndarray, above: np.ndarray, below: np.ndarray
 ) -> np.ndarray | None:
     """Which of the new vertices to keep, None for all: units that meet on an edge share one vertex.
 
     Two neighbours on an edge meet where either unit is at its kink at the other's vertex. Of those that meet, the
     steepest unit's vertex is kept, and all of them are at their kinks there.
     """
+    known = above | below
     near = np.zeros(len(edge), bool)  # meets the one before it
     same = np.flatnonzero(edge[1:] == edge[:-1])
     zero = ~(_bit(known, same, unit[same + 1]) & _bit(known, same + 1, unit[same]))
