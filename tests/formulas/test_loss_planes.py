@@ -13,7 +13,7 @@ from weightwalk.errors import UsageError
 from weightwalk.formulas.loss_planes import loss_plane
 from weightwalk.formulas.moving import entry
 from weightwalk.formulas.parameters import loss_over_parameters
-from weightwalk.formulas.piecewise import mlp
+from weightwalk.formulas.piecewise import Affine, Layer, PiecewiseNet, identity, mlp, relu
 from weightwalk.formulas.slices import loss_along
 
 BOX = ((-2.0, 2.0), (-3.0, 1.0))
@@ -95,6 +95,17 @@ def test_a_point_on_a_kink_has_the_same_loss_from_all_sides() -> None:
     pair = entry(net, 0, 0, 0), entry(net, 0, 1, 1)
     plane = loss_plane(net, pair, (np.ones((1, 2)), np.ones((1, 1))), BOX)
     assert plane([[0.0, 0.0], [0.0, 0.5], [-1.0, 0.0]]).tolist() == [1.0, 0.25, 1.0]
+
+
+def test_a_point_whose_pattern_is_that_of_no_region() -> None:
+    """z = a and -a: where a is 0 both units are off, and there is no region in which both are."""
+    split = Layer("b", (2,), Affine(((1, np.array([[1.0, 1.0], [-1.0, -1.0]])),), np.zeros(2)), relu(2))
+    first = Layer("a", (2,), Affine(((0, np.eye(2)),), np.zeros(2)), identity(2))
+    last = Affine(((2, np.array([[1.0, 3.0]])),), np.array([5.0]))
+    net = PiecewiseNet(("x", "y"), (first, split), last, ("z",))
+    plane = loss_plane(net, (entry(net, 0, 0, 0), entry(net, 0, 1, 1)), (np.ones((1, 2)), np.zeros((1, 1))), BOX)
+    assert plane.counts.tolist() == [2]
+    assert plane([[0.0, 0.0], [0.5, -0.5], [1.0, 0.0], [0.0, -1.0]]).tolist() == [25.0, 25.0, 36.0, 64.0]
 
 
 def test_what_is_refused() -> None:

@@ -196,6 +196,30 @@ def test_far_out_the_loss_of_units_that_are_off_is_flat() -> None:
     assert np.abs(line(far) / wanted - 1).max() < 1e-13
 
 
+def test_a_long_piece_between_far_kinks_is_as_exact_as_a_short_one() -> None:
+    """300 samples switch off at once, near u = 1; the next kink is a million times farther out."""
+    rng = np.random.default_rng(11)
+    net = mlp([np.array([[-1.0, 1.0]]), np.array([[1.0]])], [np.zeros(1), np.zeros(1)])  # relu(-x + w y), w = 1
+    x = np.stack([1 - rng.uniform(1, 1.9, 300), np.full(300, -1.0)], 1)  # off beyond u = 1 to 1.9
+    x = np.concatenate([x, [[1.0, 1e-6], [3.0, 1e-6]]])  # on beyond u = 1e6 and 3e6
+    x[:300, 0] -= 1.0
+    y = np.full((302, 1), 0.1)
+    line = loss_along(net, entry(net, 0, 0, 1), (x, y))
+    check_line(line)
+    w = np.concatenate([rng.uniform(3, 9e5, 50), [10.0, 1e3, 9e5]])
+    assert np.abs(line(w) / 0.01 - 1).max() < 1e-13, "all units are off: the loss is the mean of 0.1^2"
+
+
+def test_a_unit_that_switches_with_the_one_before_it_makes_no_kink_of_its_own() -> None:
+    rng = np.random.default_rng(12)
+    net = mlp([rng.standard_normal((1, 2)), np.array([[0.7], [0.3]]), np.array([[0.1, -0.9]])],
+              [rng.standard_normal(1), np.zeros(2), np.zeros(1)])  # fmt: skip
+    line = loss_along(net, entry(net, 0, 0, 1), (rng.standard_normal((400, 2)), np.ones((400, 1))))
+    check_line(line)
+    assert len(line.steps) == len(line.switches) == 400
+    assert set(line.switches[:, 2].tolist()) == {0}
+
+
 def odd_net(kind: str) -> PiecewiseNet:
     """A hidden layer of 3 with a skip connection from the input to the output, and another activation."""
     rng = np.random.default_rng(7)

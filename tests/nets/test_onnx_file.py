@@ -126,6 +126,14 @@ def test_a_net_computes_what_the_reference_does(tmp_path: Path) -> None:
         assert np.abs(copy.deepcopy(module).double()(torch.from_numpy(x).double()).numpy() - wanted).max() < 1e-5
 
 
+def test_an_output_that_other_nodes_read_too(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["y"]), helper.make_node("Relu", ["y"], ["z"])]
+    model = model_of(nodes, {}, [1, 3])
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3]))
+    y, z = load_net(saved(model, tmp_path)).module(torch.tensor([[1.0, -2.0, 3.0]]))
+    assert (y.tolist(), z.tolist()) == ([[-1.0, 2.0, -3.0]], [[0.0, 2.0, 0.0]])
+
+
 def test_names_that_clash_or_are_no_identifiers(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Add", ["x", "training"], ["a"], name="same"),

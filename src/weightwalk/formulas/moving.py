@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.kinks import _row_norms as row_norms
+from weightwalk.formulas.operators import row_norms
 from weightwalk.formulas.piecewise import Activation, Affine, Matrix, PiecewiseNet, times
 
 TOLERANCE = 1e-13
@@ -51,6 +51,7 @@ class Motion:
         moving: The sources that move: k + 1 for layer k.
         still: (N, n) what does not move: bias, and the other sources.
         sizes: (N, n) the size of the terms of which that is the sum.
+        norms: By source that moves, the length of each row of its matrix.
         rates: (d, N, n) how fast z moves with each of d weights, where a layer reads one of them; else None.
     """
 
@@ -59,6 +60,7 @@ class Motion:
     moving: frozenset[int]
     still: tuple[np.ndarray, ...]
     sizes: tuple[np.ndarray, ...]
+    norms: tuple[dict[int, np.ndarray], ...]
     rates: tuple[np.ndarray | None, ...]
 
     def affine(self, k: int) -> Affine:
@@ -73,6 +75,7 @@ class Motion:
             self.moving,
             tuple(a[some] for a in self.still),
             tuple(a[some] for a in self.sizes),
+            self.norms,
             tuple(None if a is None else a[:, some] for a in self.rates),
         )
 
@@ -160,7 +163,7 @@ def motion(net: PiecewiseNet, weights: Sequence[Weight], x: np.ndarray) -> Motio
     for k, layer in enumerate(net.layers, 1):
         sources.append(None if k in moving else layer.activation(layer.affine(sources)))
     lengths = [None if source is None else np.linalg.norm(source, axis=1) for source in sources]
-    still, sizes, rates = [], [], []
+    still, sizes, norms, rates = [], [], [], []
     for k in range(first, len(net.layers) + 1):
         affine = net.output if k == len(net.layers) else net.layers[k].affine
         before = Affine(tuple((j, m) for j, m in affine.terms if j not in moving), affine.bias)
@@ -171,10 +174,11 @@ def motion(net: PiecewiseNet, weights: Sequence[Weight], x: np.ndarray) -> Motio
             assert length is not None
             size += length[:, None] * row_norms(matrix)
         sizes.append(size)
+        norms.append({j: row_norms(matrix) for j, matrix in affine.terms if j in moving})
         parts = [dict(weight.changes).get(k) for weight in weights]
         some = [p(sources) if p is not None else np.zeros((len(x), affine.size)) for p in parts]
         rates.append(None if all(p is None for p in parts) else np.stack(some))
-    return Motion(net, first, moving, tuple(still), tuple(sizes), tuple(rates))
+    return Motion(net, first, moving, tuple(still), tuple(sizes), tuple(norms), tuple(rates))
 
 
 def _moving(net: PiecewiseNet, weights: Sequence[Weight]) -> frozenset[int]:
@@ -259,7 +263,7 @@ def _lines(motion: Motion, i: int, now: _Bundle) -> tuple[np.ndarray, np.ndarray
         if j in motion.moving:
             source = now.sources[j]
             z += times(matrix, source.reshape(-1, source.shape[2])).reshape(z.shape)
-            sizes += now.lengths[j][:, :, None] * row_norms(matrix)
+            sizes += now.lengths[j][:, :, None] * motion.norms[i][j]
     return z, sizes
 
 
