@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy import sparse
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas import kinks as kinks_module
@@ -188,6 +188,71 @@ def test_a_unit_that_is_zero_by_cancellation_makes_no_kink() -> None:
     out = Affine(((2, np.array([[1e15]])), (1, np.ones((1, 3)))), np.zeros(1))
     found = line(PiecewiseNet(("t",), (one, two), out, ("y",)))
     assert len(found.kinks) == 1 and "b[0]" not in {u for some in found.units for u in some}
+
+
+def test_a_stage_that_cancels_is_zero_for_the_next_one_too() -> None:
+    """0.1 t + 0.2 t - 0.3 t through a stage without kinks: 5e-17 t, which is no smaller than its own size."""
+    one = Layer("a", (3,), Affine(((0, np.array([[0.1], [0.2], [0.3]])),), np.zeros(3)), identity(3))
+    two = Layer("b", (1,), Affine(((1, np.array([[1.0, 1.0, -1.0]])),), np.zeros(1)), identity(1))
+    three = Layer(
+        "c", (2,), Affine(((2, np.array([[1.0], [0.0]])), (0, np.array([[0.0], [1.0]]))), np.zeros(2)), relu(2)
+    )
+    out = Affine(((3, np.ones((1, 2))),), np.zeros(1))
+    found = line(PiecewiseNet(("t",), (one, two, three), out, ("y",)), 0.5, 2.0)
+    assert len(found.kinks) == 0 and found.pattern[2].tolist() == [[0, 1]]
+
+
+def test_a_unit_is_judged_by_the_terms_that_are_there() -> None:
+    """1e10 relu(1 - t) + relu(t - 1) - 1e-6: right of 1 the great weight reads a zero; the kink at 1 + 1e-6 counts."""
+    net = mlp(
+        [np.array([[-1.0], [1.0]]), np.array([[1e10, 1.0]]), np.array([[1.0]])],
+        [np.array([1.0, -1.0]), np.array([-1e-6]), np.zeros(1)],
+    )
+    found = line(net, 0.9, 1.1)
+    assert found.kinks[-1] == pytest.approx(1 + 1e-6, rel=1e-12) and found.units[-1] == ("fc2[0]",)
+
+
+def test_a_crossing_beyond_the_rounding_of_its_piece_is_an_end_of_it() -> None:
+    """Signs from one side and the map of the other may disagree by rounding: then the unit switches at the end."""
+    t = np.array([0.0, 1.0])
+    z = np.array([[[1.0], [0.5]], [[-1.0], [-0.5]], [[1.0], [-1.5]]])  # at -0.5 rising, at -0.5 falling, at 1.5
+    signs = np.array([[-1, 1], [1, -1], [-1, 1]], np.int8)
+    found = kinks_module._crossings(t, z, np.ones_like(z), np.zeros(3), signs, 1e-12)
+    assert len(found.unit) == 0 and found.above[:, 0].tolist() == [True, False, False]
+
+
+def test_two_equally_certain_crossings_a_hair_apart_are_one() -> None:
+    crossings = kinks_module.Crossings(
+        np.zeros((3, 1), bool), np.arange(3), np.zeros(3, int), np.array([0.1, 0.1 + 1e-14, 0.2]), np.full(3, 1e-12)
+    )
+    assert kinks_module._merge([crossings])[2].tolist() == [0.1, 0.2]
+
+
+def test_an_operator_may_hand_back_what_it_was_given() -> None:
+    """An identity that returns its argument: adding the bias must not change the layer that was read."""
+
+    class Same(LinearOperator):
+        def _matmat(self, X: np.ndarray) -> np.ndarray:
+            return X
+
+        def _matvec(self, x: np.ndarray) -> np.ndarray:
+            return x
+
+    one = Layer("a", (1,), Affine(((0, Same(np.float64, (1, 1))),), np.array([-3.0])), relu(1))
+    net = PiecewiseNet(("t",), (one,), Affine(((1, np.eye(1)), (0, np.eye(1))), np.zeros(1)), ("y",))
+    found = line(net, oracle=lambda t: np.maximum(t - 3.0, 0.0) + t)
+    assert found.kinks.tolist() == [3.0] and found.certificate.ok
+
+
+def test_one_hidden_layer_has_at_most_one_piece_per_unit_and_one_more() -> None:
+    """CHECKLIST 165 and 166: the pieces reproduce the net on a dense grid, and H units make at most H + 1 of them."""
+    for width in (1, 2, 8, 33):
+        net = random_mlp([1, width, 1], width)
+        found = line(net)
+        t = np.linspace(-20, 20, 100_001)
+        assert len(found.pieces) <= width + 1 and np.abs(found(t) - net(t[:, None])).max() < 1e-12
+    deep = line(random_mlp([1, 16, 16, 1]))
+    assert len(deep.pieces) > 17 + 4  # deeper multiplies
 
 
 def test_a_unit_without_effect_is_told_but_bends_nothing() -> None:

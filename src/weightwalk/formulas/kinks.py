@@ -27,7 +27,7 @@ NUMBERS = 2**20
 """A stretch of the line is cut in two when one layer of it has more numbers than this: 8 MiB stay in the cache."""
 
 CANCELLED = 1e-3
-"""A layer that is smaller than this fraction of its terms is taken to be that large still: its rounding errors are."""
+"""A number is taken to be as large as this fraction of the terms of which it is the sum: its rounding errors are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +37,14 @@ class Stretch:
     Attributes:
         t: (N + 1,) ends of the pieces; the first and the last may be infinite.
         sources: (n_j, 2, N) per layer, slope and constant of every unit; None where nothing reads it any more.
-        sizes: (2, N) per layer, the size of what stands in `sources`.
+        sizes: (n_j, 2, N) per layer, how large what stands in `sources` is taken to be; see `CANCELLED`.
         patterns: (n_k, N) int8 per layer.
         snapped: How often a unit was held to be at its kink where its number said otherwise.
     """
 
     t: np.ndarray
     sources: tuple[np.ndarray | None, ...]
-    sizes: tuple[np.ndarray, ...]
+    sizes: tuple[np.ndarray | None, ...]
     patterns: tuple[np.ndarray, ...]
     snapped: int = 0
 
@@ -60,7 +60,7 @@ class Stretch:
             return Stretch(
                 self.t[ends],
                 tuple(s if s is None else np.ascontiguousarray(s[..., some]) for s in self.sources),
-                tuple(s[:, some] for s in self.sizes),
+                tuple(s if s is None else np.ascontiguousarray(s[..., some]) for s in self.sizes),
                 tuple(p[:, some] for p in self.patterns),
                 snapped,
             )
@@ -95,10 +95,9 @@ def propagate(
     Raises:
         UsageError: There are more than `max_pieces` pieces.
     """
-    norms = [_norms(layer.affine) for layer in net.layers]
-    output = _norms(net.output)
+    bounds = [_Bound(affine) for affine in (*(layer.affine for layer in net.layers), net.output)]
     most = max(NUMBERS // (2 * max([1, *(layer.size for layer in net.layers)])), 64)
-    line = Stretch(np.array([start, end]), (np.array([[[1.0], [0.0]]]),), (np.array([[1.0], [0.0]]),), ())
+    line = Stretch(np.array([start, end]), (np.array([[[1.0], [0.0]]]),), (np.array([[[1.0], [0.0]]]),), ())
     waiting, done, ys, sizes = [line], [], [], []
     pieces = 1
     while waiting:
@@ -106,7 +105,7 @@ def propagate(
         while len(now.patterns) < len(net.layers) and now.pieces <= most:
             k = len(now.patterns)
             pieces -= now.pieces
-            now = _step(net, k, now, norms[k], tolerance)
+            now = _step(net, k, now, bounds[k], tolerance)
             pieces += now.pieces
             if pieces > max_pieces:
                 raise UsageError(
@@ -118,19 +117,19 @@ def propagate(
         if len(now.patterns) < len(net.layers):
             waiting.extend(reversed(now.cut(now.pieces // 2)))
             continue
-        y, size = _columns(net.output, now), _terms(output, now)
+        y, size = _columns(net.output, now), bounds[-1](now)
         done.append(replace(now, sources=(), sizes=()))
         ys.append(y)
         sizes.append(size)
     return done, ys, sizes
 
 
-def _step(net: PiecewiseNet, k: int, now: Stretch, norms: _Norms, tolerance: float) -> Stretch:
+def _step(net: PiecewiseNet, k: int, now: Stretch, bound: _Bound, tolerance: float) -> Stretch:
     """One layer further: its kinks cut the pieces, its function is applied on each."""
     layer = net.layers[k]
     act = layer.activation
     z = _columns(layer.affine, now)
-    terms = _terms(norms, now)
+    terms = bound(now)
     found, snapped = [], 0
     for p in range(act.count):
         signs, held = _signs(now.t, z, terms, act.kinks[:, p], tolerance)
@@ -149,20 +148,24 @@ def _step(net: PiecewiseNet, k: int, now: Stretch, norms: _Norms, tolerance: flo
         right = piece + 1 + np.arange(len(places))  # the new piece that begins at each place
         pieces = _pieces(found, right[leader], spread)
     repeat = _Repeat(spread)
-    z = repeat(z)
-    h = _apply(act, z, pieces)
-    steep = np.abs(act.slopes).max(initial=0.0)
-    bound = np.einsum("j,jcn->cn", norms.all, np.stack(norms.pick(now.sizes)))
-    bound[1] += norms.bias
-    size = np.maximum(np.sqrt(np.einsum("ucn,ucn->cn", h, h)), CANCELLED * steep * repeat(bound))
-    kept = tuple(None if s is None or net.last_read[j] <= k + 1 else repeat(s) for j, s in enumerate(now.sources))
+    z, terms = repeat(z), repeat(terms)
+    size = np.abs(z)
+    size += CANCELLED * terms
+    alive = [net.last_read[j] > k + 1 for j in range(len(now.sources))]
     return Stretch(
         t,
-        (*kept, h),
-        (*(repeat(s) for s in now.sizes), size),
+        (*_kept(now.sources, alive, repeat), _apply(act, z, pieces)),
+        (*_kept(now.sizes, alive, repeat), _apply(_unsigned(act), size, pieces)),
         (*(repeat(p) for p in now.patterns), pieces),
         now.snapped + snapped,
     )
+
+
+def _kept(
+    some: Sequence[np.ndarray | None], alive: Sequence[bool], repeat: Callable[[np.ndarray], np.ndarray]
+) -> list[np.ndarray | None]:
+    """What later layers read, for the new pieces."""
+    return [repeat(s) if s is not None and keep else None for s, keep in zip(some, alive, strict=True)]
 
 
 # -- signs and crossings ----------------------------------------------------------------------------------------------
@@ -324,49 +327,41 @@ def _apply(act: Activation, z: np.ndarray, pieces: np.ndarray) -> np.ndarray:
     return h
 
 
-@dataclass(frozen=True, eq=False)
-class _Norms:
-    """Euclidean norms of an affine map: of each row, (n, terms), of each whole matrix, (terms,), and of the bias."""
-
-    sources: tuple[int, ...]
-    rows: np.ndarray
-    all: np.ndarray
-    constant: np.ndarray
-    bias: float
-
-    def pick(self, sizes: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The sizes of the sources that are read; of none, a zero."""
-        return [sizes[j] for j in self.sources] or [np.zeros_like(sizes[0])]
+def _unsigned(act: Activation) -> Activation:
+    """The same pieces without signs: what it makes of sizes."""
+    return act if act.is_relu else Activation(act.name, act.kinks, np.abs(act.slopes), np.abs(act.offsets))
 
 
-def _norms(affine: Affine) -> _Norms:
-    rows = np.zeros((affine.size, max(len(affine.terms), 1)))
-    for place, (_, matrix) in enumerate(affine.terms):
-        rows[:, place] = _row_norms(matrix)
-    whole = np.sqrt((rows**2).sum(0))
-    sources = tuple(j for j, _ in affine.terms)
-    return _Norms(sources, rows, whole, np.abs(affine.bias), float(np.linalg.norm(affine.bias)))
+class _Bound:
+    """The size of the terms of which slope and constant of z are sums: ``|bias| + sum_j |W_j| |h_j|``.
 
-
-def _row_norms(matrix: Matrix) -> np.ndarray:
-    """Euclidean norm of each row; of an operator that has no entries to read, estimated from 16 random vectors.
-
-    It only says how large the terms of a sum are, so that an estimate will do.
+    Of an operator without entries to read: by Cauchy and Schwarz, from the norms of its rows.
     """
-    if isinstance(matrix, np.ndarray):
-        return np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
-    if hasattr(matrix, "multiply"):
-        return np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+
+    def __init__(self, affine: Affine) -> None:
+        self.bias = np.abs(affine.bias)
+        self.terms = [(j, _magnitude(matrix)) for j, matrix in affine.terms]
+
+    def __call__(self, now: Stretch) -> np.ndarray:
+        """(n, 2, N)."""
+        out = np.zeros((len(self.bias), 2, now.pieces))
+        for j, matrix in self.terms:
+            size = now.sizes[j]
+            assert size is not None
+            if matrix.ndim == 1:
+                out += matrix[:, None, None] * np.sqrt(np.einsum("ucn,ucn->cn", size, size))
+            else:
+                out += np.asarray(matrix @ size.reshape(len(size), -1)).reshape(out.shape)
+        out[:, 1] += self.bias[:, None]
+        return out
+
+
+def _magnitude(matrix: Matrix) -> Matrix:
+    """|W|; of an operator the norms of its rows, estimated from 16 random vectors, (n,)."""
+    if isinstance(matrix, np.ndarray) or hasattr(matrix, "multiply"):
+        return abs(matrix)
     probe = np.random.default_rng(0).standard_normal((matrix.shape[1], 16))
     return np.sqrt((np.asarray(matrix @ probe) ** 2).mean(axis=1))
-
-
-def _terms(norms: _Norms, now: Stretch) -> np.ndarray:
-    """How large the terms are of which slope and constant are sums: |w| |h| by Cauchy and Schwarz, (n, 2, N)."""
-    sizes = np.stack(norms.pick(now.sizes))
-    terms = (norms.rows @ sizes.reshape(len(sizes), -1)).reshape(-1, 2, now.pieces)
-    terms[:, 1] += norms.constant[:, None]
-    return terms
 
 
 def joined(stretches: Sequence[Stretch]) -> tuple[np.ndarray, list[np.ndarray]]:
