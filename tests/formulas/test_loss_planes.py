@@ -98,14 +98,20 @@ def test_a_point_on_a_kink_has_the_same_loss_from_all_sides() -> None:
 
 
 def test_a_point_whose_pattern_is_that_of_no_region() -> None:
-    """z = a and -a: where a is 0 both units are off, and there is no region in which both are."""
-    split = Layer("b", (2,), Affine(((1, np.array([[1.0, 1.0], [-1.0, -1.0]])),), np.zeros(2)), relu(2))
+    """With a = x + y, units a and -a: where a is 0 both are off, and there is no region in which both are.
+
+    Two more units, a - 1 and a + 1, so that there are strips that do not touch that line.
+    """
+    rows = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [1.0, 1.0]])
+    split = Layer("b", (4,), Affine(((1, rows),), np.array([0.0, 0.0, -1.0, 1.0])), relu(4))
     first = Layer("a", (2,), Affine(((0, np.eye(2)),), np.zeros(2)), identity(2))
-    last = Affine(((2, np.array([[1.0, 3.0]])),), np.array([5.0]))
+    last = Affine(((2, np.array([[1.0, 3.0, 7.0, 9.0]])),), np.array([5.0]))
     net = PiecewiseNet(("x", "y"), (first, split), last, ("z",))
     plane = loss_plane(net, (entry(net, 0, 0, 0), entry(net, 0, 1, 1)), (np.ones((1, 2)), np.zeros((1, 1))), BOX)
-    assert plane.counts.tolist() == [2]
-    assert plane([[0.0, 0.0], [0.5, -0.5], [1.0, 0.0], [0.0, -1.0]]).tolist() == [25.0, 25.0, 36.0, 64.0]
+    assert plane.counts.tolist() == [4]
+    a = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    wanted = 5 + np.maximum(a, 0) + 3 * np.maximum(-a, 0) + 7 * np.maximum(a - 1, 0) + 9 * np.maximum(a + 1, 0)
+    assert plane(np.stack([a / 2, a / 2], 1)).tolist() == (wanted**2).tolist()
 
 
 def test_what_is_refused() -> None:
