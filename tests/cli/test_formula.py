@@ -68,7 +68,11 @@ def executed(source: str, folder: Path) -> dict[str, Any]:
 
 # The epilog ----------------------------------------------------------------------------------------------------------
 
-EXAMPLES = [shlex.split(re.split(r"\s{3,}| > ", line.strip())[0])[2:] for line in EPILOG.splitlines() if "weightwalk formula" in line]  # fmt: skip
+EXAMPLES = [
+    shlex.split(re.split(r"\s{3,}| > ", line.strip())[0])[2:]
+    for line in EPILOG.splitlines()
+    if "weightwalk formula" in line
+]
 
 
 @pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
@@ -274,9 +278,11 @@ def test_a_summary_and_a_polynomial_from_the_pieces() -> None:
     assert summary["mean"][0] == pytest.approx(y.mean(), rel=1e-4)
     assert polynomial["is"] == "Surrogate" and polynomial["degree"] == 2
     fit = np.polynomial.Polynomial.fit(x, y[:, 0], 2).convert().coef
-    np.testing.assert_allclose(np.array(polynomial["coefficients"])[:, 0], fit, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(np.array(polynomial["coefficients"])[:, 0], np.real(fit), rtol=1e-2, atol=1e-3)
     assert "greatest |slope|" in good("linear", "--seed", "0", "--summary", "--box", "-1..1")
     assert "Lipschitz constant" in good("tiny_nets:two", "--summary")
+    summary, shares = json.loads(good("tiny_nets:two", "--summary", "--json"))["more"]
+    assert shares["is"] == "Indices" and shares["variance"] == pytest.approx(summary["variance"])
 
 
 def test_a_polynomial_for_any_net() -> None:
@@ -321,6 +327,16 @@ def test_the_loss_along_a_weight(tmp_path: Path) -> None:
     assert facts["at"] == found.at
     (tmp_path / "d.csv").write_text("\n".join(f"{v},{v * v}" for v in (-1.0, 0.0, 0.5, 2.0)))
     assert "4 samples" in good("tiny_nets:one", "--weight", "2.weight[0,1]", "--data", f"{tmp_path}/d.csv")
+
+
+def test_the_loss_over_two_weights(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    words = ("sqrt", "--seed", "0", "--weight", "fc1.weight[0,0]", "--weight", "fc1.weight[3,0]")
+    page = good(*words, "--certificate", "--figure", f"{tmp_path}/w.svg")
+    assert "loss over fc1.weight[0, 0] and fc1.weight[3, 0]: 101 samples" in page
+    assert (tmp_path / "w.svg").stat().st_size > 1000
+    facts = json.loads(good(*words, "--box", "-3..3", "--json"))
+    assert facts["is"] == "LossPlane" and len(facts["partitions"]) == 101
 
 
 # How it is written ----------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _rankings(request: Request, f: Any, box: Any, targets: Any, seed: int) -> li
     if request.at is not None:
         x = parse.numbers(request.at, "--at").reshape(-1).tolist()
         if len(x) != len(f.inputs):
-            raise UsageError(f"--at has {len(x)} numbers, and the net takes {len(f.inputs)}.")
+            raise UsageError(f"--at has {len(x)} number{'s' * (len(x) != 1)}, and the net takes {len(f.inputs)}.")
     import numpy as np
 
     gradient = f.gradient(np.array(x))

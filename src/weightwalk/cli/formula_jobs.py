@@ -67,7 +67,6 @@ class Found:
 
 # Reading --------------------------------------------------------------------------------------------------------------
 
-PLACES = ("at", "line", "weight", "surrogate")
 LOCAL = ("direction", "facets", "minimal", "budget")
 
 

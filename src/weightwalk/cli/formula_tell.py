@@ -11,7 +11,7 @@ from weightwalk.cli import common
 from weightwalk.cli.formula_jobs import Found, Request
 from weightwalk.errors import UsageError
 
-CERTIFIED = ("Formula", "Lookup")
+CERTIFIED = ("Formula", "Lookup", "LossLine", "LossPlane")
 """Facts whose lines can tell every check."""
 
 
@@ -22,10 +22,29 @@ def tell(request: Request, found: Found) -> int:
         for check in failed:
             common.note(f"FAILED: {check.name}: {check.found:.3g}, and it must be {check.limit}".rstrip())
         common.note("the formula is not exact" + ("; nothing is written" if request.targets else ""))
+    text = None if failed or "save" not in request.targets else _text(found, request.targets["save"])
+    if "figure" in request.targets:
+        _picturable(found.formula)
     _print(request, found, bool(failed))
     if not failed:
-        _write(request, found)
+        _write(request, found, text)
     return 1 if failed else 0
+
+
+def _picturable(formula: Any) -> None:
+    """Refuse a picture that there is not before anything is printed.
+
+    Raises:
+        UsageError: There is no picture of it.
+    """
+    if formula is None:
+        raise UsageError(
+            "There is no picture of a polynomial or a ranking: leave --figure out, or --json has all of it."
+        )
+    if type(formula).__name__ == "Lookup":
+        raise UsageError("There is no picture of a table: draw the embeddings with --plane, such as --plane 0,1.")
+    if getattr(formula, "kind", "") == "point":
+        raise UsageError("There is no picture of the formula around one input: draw it with --line or --plane.")
 
 
 def _print(request: Request, found: Found, failed: bool) -> None:
@@ -62,11 +81,11 @@ def _source(found: Found, kind: str) -> str:
     return method()
 
 
-def _write(request: Request, found: Found) -> None:
-    if "save" in request.targets:
+def _write(request: Request, found: Found, text: str | None) -> None:
+    if text is not None:
         path = request.targets["save"]
         with common.whole(path) as beside:
-            beside.write_text(_text(found, path), encoding="utf-8")
+            beside.write_text(text, encoding="utf-8")
         common.note(f"wrote {path}")
     if "figure" in request.targets:
         path = request.targets["figure"]

@@ -19,7 +19,7 @@ def losses(request: Request, net: Any) -> Found:
         UsageError: There is no data, no such weight, or the loss has no such formula.
     """
     from weightwalk.cli.formula_jobs import Found, own_data
-    from weightwalk.formulas.parameters import loss_along_parameter
+    from weightwalk.formulas.parameters import loss_along_parameter, loss_over_parameters
     from weightwalk.formulas.places import intervals
 
     if net.expects.ids:
@@ -40,7 +40,13 @@ def losses(request: Request, net: Any) -> Found:
         with common.working("following the loss"):
             found = loss_along_parameter(net.module, given.args, weights[0], (data.x, data.y), span, seed=seed)
         return Found(found, [], None, net)
-    raise UsageError("Two weights at a time are not possible yet: give --weight once.")
+    box = None if request.box is None else intervals(request.box, 2, ())
+    with common.working("dividing the plane of the two weights, sample by sample"):
+        over = loss_over_parameters(
+            net.module, given.args, (weights[0], weights[1]), (data.x, data.y), box, seed=seed,
+            max_regions=request["max_regions"], memory=request.memory,
+        )  # fmt: skip
+    return Found(over, [], None, net)
 
 
 def _data(request: Request, net: Any) -> parse.Data:
