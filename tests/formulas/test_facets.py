@@ -146,7 +146,7 @@ def test_aimed_rays_meet_every_facet_of_independent_rows() -> None:
     """More inputs than rows, none depending on others: all rows are facets, and each is met by the ray aimed at it."""
     found = local(numpy_mlp(60, 50, 1), np.zeros(60), facets=True, rays=50)
     assert found.facets.all()
-    assert found.rays.rays == 150
+    assert found.rays.rays <= 150  # 50 along normals, 50 at random, and only what was not met is aimed at
     assert found.certificate.ok
 
 

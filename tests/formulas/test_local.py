@@ -242,6 +242,19 @@ def test_a_direction_within_the_kink_never_meets_it() -> None:
             assert found.along[-1].t == np.inf
 
 
+@pytest.mark.parametrize("exponent", range(2, 18))
+def test_however_near_a_kink_the_certificate_holds(exponent: int) -> None:
+    """From plainly inside over what rounding can just tell to on the kink, on both sides of it."""
+    net = numpy_mlp(6, 30, 30, 2, seed=3)
+    start = local(net, np.random.default_rng(3).normal(size=6)).nearest
+    for side in (1, -1):
+        x = start.point + side * 10.0**-exponent * start.normal
+        found = local(net, x, facets=True, rays=64, box=(-30.0, 30.0))
+        assert found.certificate.ok, str(found.certificate)
+        assert found.nearest.unit == start.unit or exponent == 2
+        assert found.nearest.distance == pytest.approx(10.0**-exponent, rel=1e-2, abs=1e-12) or exponent == 2
+
+
 def test_jump_of_the_slopes_at_the_nearest_kink() -> None:
     module = torch_mlp(4, 12, 9, 2, seed=8)
     x = np.array([0.2, -0.4, 0.9, 0.1])

@@ -16,6 +16,9 @@ from weightwalk.formulas.frozen import Frozen, Rows
 TIE = 1e-9
 """Two rows met within this fraction of the way are met together."""
 
+CLEAR = 1e-11
+"""A point is clearly on one side of a row if it is farther away than this fraction of its own size."""
+
 _PARALLEL = 1e-12
 _BATCH = 64 << 20
 
@@ -150,32 +153,48 @@ class Shots:
         first = met[every, which]
         met[every, which] = np.inf
         second = np.minimum(met.min(axis=1), edge)
-        over = overstep(base, directions, first, second)
-        alone = np.isfinite(first) & (second > first * (1 + TIE)) & (over > 0)
+        alone = np.isfinite(first) & (second > first * (1 + TIE))
         hits = self.firsts[which]
-        fresh = np.flatnonzero(alone & ~self.found[hits])
-        fresh = fresh[np.lexsort((-over[fresh] / first[fresh], hits[fresh]))]
+        fresh = np.flatnonzero(alone & (first > 0) & ~self.found[hits])
+        steep = slack[hits[fresh]] / first[fresh] / self.region.norms[hits[fresh]]
+        gap = second[fresh] - first[fresh]
+        fresh = fresh[np.lexsort((-gap * steep, hits[fresh]))]  # the widest gap of each row first
         rows, place = np.unique(hits[fresh], return_index=True)
         if len(rows):
             rays = fresh[place]
-            beyond = base + (first + over)[rays, None] * directions[rays]
-            self.crossed += len(rows)
-            self.flipped += int(flips(self.region, self.same, self.still, rows, beyond).sum())
-            self.found[rows] = True
+            self._cross(base, slack, rows, first[rays], directions[rays])
         return np.minimum(first, edge)
 
+    def _cross(self, base: np.ndarray, slack: np.ndarray, rows: np.ndarray, t: np.ndarray, ways: np.ndarray) -> None:
+        """Step over each row where it is met, and note it as a facet where rounding leaves no doubt."""
+        way = slack[rows] / self.region.norms[rows]
+        met = base + t[:, None] * ways
+        over = overstep(self.region, self.same, rows, met, way)
+        sure = over > 0
+        rows, beyond = rows[sure], met[sure] + (over * t / way)[sure, None] * ways[sure]
+        self.crossed += len(rows)
+        self.flipped += int(flips(self.region, self.same, self.still, rows, beyond).sum())
+        self.found[rows] = True
 
-def overstep(base: np.ndarray, directions: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How far to go beyond the first kink on a ray and stay before the second; 0 where rounding could not tell.
 
-    1e-6 of the way, but at least 1e-10 of the point's own size, and at most half of the way to the second kink.
+def overstep(region: Region, same: np.ndarray, rows: np.ndarray, met: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """How far beyond a row's hyperplane to go, (N,); 0 where rounding could not tell the sides of it or of another row.
+
+    1e-6 of the way that led there, but at least 1e-10 of the point's own size. Beyond the row those of later layers are
+    bent: so it is at most a thousandth of the distance to any other row.
+
+    Args:
+        region: The polytope.
+        same: (m,) the first row on the same hyperplane.
+        rows: (N,) the rows that are met.
+        met: (N, n) where.
+        way: (N,) distance of each row from where the way began.
     """
-    lengths = np.sqrt(np.einsum("ij,ij->i", directions, directions))
-    with np.errstate(invalid="ignore"):
-        reach = np.where(np.isfinite(first), first, 0.0)
-        size = np.linalg.norm(base) / lengths + reach
-        over = np.minimum(np.maximum(1e-6 * reach, 1e-10 * size), (second - reach) / 2)
-    return np.where(over > 1e-11 * size, over, 0.0)
+    room = region.slack(met) / np.where(region.norms > 0, region.norms, 1.0)
+    room[(same[rows][:, None] == same) | (region.norms == 0)] = np.inf
+    size = np.linalg.norm(met, axis=1)
+    over = np.minimum(np.maximum(1e-6 * way, 1e-10 * size), 1e-3 * room.min(axis=1, initial=np.inf))
+    return np.where(over > CLEAR * size, over, 0.0)
 
 
 def flips(region: Region, same: np.ndarray, still: np.ndarray, rows: np.ndarray, beyond: np.ndarray) -> np.ndarray:
@@ -262,51 +281,60 @@ def _match(region: Region, rows: np.ndarray, same: np.ndarray) -> None:
         rows, normals = rows[~equal], normals[~equal]
 
 
-def _aimed(region: Region, firsts: np.ndarray, slack: np.ndarray) -> np.ndarray | None:
-    """A direction for each row that climbs it and keeps away from the others, (len(firsts), n).
+def _aimed(region: Region, firsts: np.ndarray, slack: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """A direction for each wanted row that climbs it and keeps away from the others, (wanted, n).
 
     It is the steepest climb in the metric of the logarithmic barrier, ``sum_j G_j^T G_j / slack_j^2`` (Dikin's
     ellipsoid, a picture of the region from inside). Where the rows are independent, as they may be with more inputs
-    than rows, it climbs that row alone. None where G is not stored or too large.
+    than rows, it climbs that row alone. None are given where G is not stored or too large.
+
+    Args:
+        region: The polytope.
+        firsts: Its rows, one per hyperplane.
+        slack: (m,) at a point inside.
+        wanted: Places in `firsts`.
     """
     count = len(firsts)
-    if region.G is None or not count or min(count, region.n) > 2000 or count * region.n > 1 << 24:
-        return None
-    rows = region.G[firsts] / slack[firsts, None]
+    if region.G is None or not len(wanted) or min(count, region.n) > 2000 or count * region.n > 1 << 24:
+        return np.zeros((0, region.n))
+    room = np.maximum(slack[firsts], 1e-12 * slack[firsts].max())
+    rows = region.G[firsts] / room[:, None]
     small = count <= region.n  # (R^T R + e)^-1 R^T = R^T (R R^T + e)^-1
     metric = rows @ rows.T if small else rows.T @ rows
     metric[np.diag_indices(len(metric))] += 1e-12 * np.trace(metric)
-    return np.linalg.solve(metric, rows) if small else np.linalg.solve(metric, rows.T).T
+    if small:
+        aimed = np.linalg.solve(metric, np.eye(count)[:, wanted]).T @ rows
+    else:
+        aimed = np.linalg.solve(metric, rows[wanted].T).T
+    return aimed / np.linalg.norm(aimed, axis=1, keepdims=True)
 
 
 def shoot(region: Region, base: np.ndarray, same: np.ndarray, still: np.ndarray, rays: int, seed: int | None) -> Facets:
-    """Shoot `rays` random rays, and two at each row (of the nearest, at most as many): along its normal, and aimed.
+    """Shoot `rays` random rays, and others at the rows (the nearest, at most `rays`): along their normals, and aimed.
 
-    The first ray batch starts at `base`; each later one starts half-way along a ray of the batch before, so that facets
-    hidden from one point are met from another.
+    The first rays start at `base`. After each quarter of the random ones the start moves half-way along one of them,
+    and rows not met so far are aimed at again: a facet hidden from one point is met from another.
     """
     rng = np.random.default_rng(seed)
     shots = Shots(region, same, still)
-    slack = region.slack(base[None])[0]
-    firsts = shots.firsts
-    step = region.step()
-    nearest = firsts[np.argsort(slack[firsts] / region.norms[firsts], kind="stable")]
-    for low in range(0, min(len(firsts), rays), step):
-        some = nearest[low : min(low + step, rays)]
+    slack, step, firsts = region.slack(base[None])[0], region.step(), shots.firsts
+    nearest = np.argsort(slack[firsts] / region.norms[firsts], kind="stable")[:rays]
+    for low in range(0, len(nearest), step):
+        some = firsts[nearest[low : low + step]]
         shots.shoot(base, slack, region.normals(some) / region.norms[some, None])
-    aimed = _aimed(region, nearest[:rays], slack)
-    if aimed is not None:
-        aimed /= np.linalg.norm(aimed, axis=1, keepdims=True)
+    quarter = -(-rays // 4)
+    for start in range(0, rays, quarter):
+        aimed = _aimed(region, firsts, slack, nearest[~shots.found[firsts[nearest]]])
         for low in range(0, len(aimed), step):
             shots.shoot(base, slack, aimed[low : low + step])
-    step = max(1, min(step, -(-rays // 4)))
-    for low in range(0, rays, step):
-        directions = rng.standard_normal((min(step, rays - low), region.n), np.float32).astype(np.float64)
-        inside = shots.shoot(base, slack, directions)
+        for low in range(start, min(start + quarter, rays), step):
+            count = min(step, start + quarter - low, rays - low)
+            directions = rng.standard_normal((count, region.n), np.float32).astype(np.float64)
+            inside = shots.shoot(base, slack, directions)
         chosen = int(rng.integers(len(directions)))
         reach = min(inside[chosen], 1.0 + float(np.abs(base).max(initial=0.0)))
-        base = base + 0.5 * reach * directions[chosen]
-        slack = region.slack(base[None])[0]
-        if len(firsts) and slack[firsts].min() <= 0:
-            break
+        moved = base + 0.5 * reach * directions[chosen]
+        room = region.slack(moved[None])[0]
+        if not len(firsts) or room[firsts].min() > 0:
+            base, slack = moved, room
     return Facets(shots.found, same, shots.rays, shots.crossed, shots.flipped)

@@ -63,7 +63,7 @@ def local(
         budget: Seconds: of the linear programs, and (counted in multiplications, see `weightwalk.formulas.distances`)
             of the rows' lengths.
         memory: Bytes.
-        rays: Random rays to shoot, fewer if `budget` is too small; two at each row are shot besides.
+        rays: Random rays to shoot, fewer if `budget` is too small; some at each row are shot besides.
         seed: Of rays and fresh points.
         oracle: The net itself, (N, n) -> (N, outputs), to which the formula is held; the `net` if None.
         progress: Called with (done, in all) while the rows are gone through.
@@ -286,14 +286,11 @@ def _nearest(
     met = region.times(slack, normal[None])[0]
     close = np.append(on_one_plane(region, row, np.setdiff1d(np.flatnonzero(met <= far * (1 + TIE)), [row])), row)
     row, shared = int(close.min()), np.sort(close[close != close.min()])
-    others = np.ones(len(met), bool)
-    others[row], others[shared] = False, False
-    second = float(met[others].min(initial=np.inf))
-    beyond = None
-    if far > 0 and second > far * (1 + TIE):
-        over = float(overstep(x, normal[None], np.array([far]), np.array([second]))[0])
-        beyond = x + (far + over) * normal if over > 0 else None
     point = x + far * normal
+    same = np.arange(len(met))
+    same[shared] = row
+    over = overstep(region, same, np.array([row]), point[None], np.array([far]))[0] if far > 0 else 0.0
+    beyond = point + over * normal if over > 0 else None
     pieces = region.frozen.pieces if beyond is None else [p[0] for p in net.pattern(beyond[None])]
     if beyond is None:
         pieces = settle(net, point, normal, 0).frozen.pieces
