@@ -203,13 +203,13 @@ def test_a_stage_that_cancels_is_zero_for_the_next_one_too() -> None:
 
 
 def test_a_unit_is_judged_by_the_terms_that_are_there() -> None:
-    """1e10 relu(1 - t) + relu(t - 1) - 1e-6: right of 1 the great weight reads a zero; the kink at 1 + 1e-6 counts."""
+    """1e10 relu(1 - 3 t) + relu(3 t - 1) - 1e-7: beyond 1/3 the great weight reads a zero, and rounds nothing."""
     net = mlp(
-        [np.array([[-1.0], [1.0]]), np.array([[1e10, 1.0]]), np.array([[1.0]])],
-        [np.array([1.0, -1.0]), np.array([-1e-6]), np.zeros(1)],
+        [np.array([[-3.0], [3.0]]), np.array([[1e10, 1.0]]), np.array([[1.0]])],
+        [np.array([1.0, -1.0]), np.array([-1e-7]), np.zeros(1)],
     )
-    found = line(net, 0.9, 1.1)
-    assert found.kinks[-1] == pytest.approx(1 + 1e-6, rel=1e-12) and found.units[-1] == ("fc2[0]",)
+    found = line(net, 0.3, 0.4)
+    assert found.kinks[-1] == pytest.approx((1 + 1e-7) / 3, rel=1e-12) and found.units[-1] == ("fc2[0]",)
 
 
 def test_a_crossing_beyond_the_rounding_of_its_piece_is_an_end_of_it() -> None:
@@ -262,13 +262,13 @@ def test_a_unit_without_effect_is_told_but_bends_nothing() -> None:
     assert [(p.start, p.end, p.slope.tolist()) for p in found.pieces] == [(-INF, 0.5, [0.0]), (0.5, INF, [2.0])]
 
 
-def test_an_uncertain_crossing_does_not_join_two_certain_ones() -> None:
-    """A unit that is flat up to 1e-11 of its terms crosses between two good kinks: they stay two."""
-    crossings = kinks_module.Crossings(
-        np.zeros((3, 1), bool), np.arange(3), np.zeros(3, int), np.array([0.1, 0.2, 0.104]), np.array([1e-12, 1e-12, 1])
-    )
+@pytest.mark.parametrize("at, joined", [(0.104, 0), (0.196, 1)])
+def test_an_uncertain_crossing_does_not_join_two_certain_ones(at: float, joined: int) -> None:
+    """A unit that is flat but for rounding crosses between two good kinks: they stay two, and it joins the nearer."""
+    t, doubt = np.array([0.1, 0.2, at]), np.array([1e-12, 1e-12, 1])
+    crossings = kinks_module.Crossings(np.zeros((3, 1), bool), np.arange(3), np.zeros(3, int), t, doubt)
     piece, place, t = kinks_module._merge([crossings])
-    assert t.tolist() == [0.1, 0.2] and place.tolist() == [0, 1, 0] and piece.tolist() == [0, 0, 0]
+    assert t.tolist() == [0.1, 0.2] and place.tolist() == [0, 1, joined] and piece.tolist() == [0, 0, 0]
 
 
 # -- refusals and certificates ----------------------------------------------------------------------------------------
