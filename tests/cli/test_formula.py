@@ -279,7 +279,7 @@ def test_a_summary_and_a_polynomial_from_the_pieces() -> None:
     assert polynomial["is"] == "Surrogate" and polynomial["degree"] == 2
     fit = np.polynomial.Polynomial.fit(x, y[:, 0], 2).convert().coef
     np.testing.assert_allclose(np.array(polynomial["coefficients"])[:, 0], np.real(fit), rtol=1e-2, atol=1e-3)
-    assert "greatest |slope|" in good("linear", "--seed", "0", "--summary", "--box", "-1..1")
+    assert "Lipschitz constant" in good("linear", "--seed", "0", "--summary", "--box", "-1..1")
     assert "Lipschitz constant" in good("tiny_nets:two", "--summary")
     summary, shares = json.loads(good("tiny_nets:two", "--summary", "--json"))["more"]
     assert shares["is"] == "Indices" and shares["variance"] == pytest.approx(summary["variance"])
