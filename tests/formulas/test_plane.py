@@ -227,7 +227,7 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("box", [SQUARE, None])
 @pytest.mark.parametrize(
-    ("widths", "small"), [([2, 24, 24, 24, 2], 60_000), ([2, 64, 1], 150_000), ([2, 12, 12, 12, 12, 1], 20_000)]
+    ("widths", "small"), [([2, 24, 24, 24, 2], 100_000), ([2, 64, 1], 150_000), ([2, 12, 12, 12, 12, 1], 36_000)]
 )
 def test_tiles_change_nothing(box: Box | None, widths: list[int], small: int, tiles: list[int]) -> None:
     net = generic(widths, 1)

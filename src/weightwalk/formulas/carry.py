@@ -31,6 +31,7 @@ class Job:
         progress: Called with the units done and their number.
         found: Regions in the tiles that are finished.
         seams: Drawn so far.
+        held: Bytes of the polygons of which a tile is worked on.
     """
 
     net: PiecewiseNet
@@ -40,6 +41,12 @@ class Job:
     progress: Callable[[int, int], None] | None = None
     found: int = 0
     seams: int = 0
+    held: int = 0
+
+    @property
+    def room(self) -> int:
+        """Bytes that one layer of one tile may need; at least half of all, however much is held."""
+        return max(self.memory - self.held, self.memory // 2)
 
     def carry(self, k: int, stage: Stage, inside: bool = False, share: tuple[float, float] = (0.0, 1.0)) -> Stage:
         """The polygons after all layers from k (counted from 1) on.
@@ -55,9 +62,9 @@ class Job:
         for j in range(k, len(sizes) + 1):
             too_large = None
             try:
-                stage = through(self.net, j, stage, self.tolerance, self.memory, self._told)
+                stage = through(self.net, j, stage, self.tolerance, self.room, self._told)
             except TooLargeError as error:
-                too_large = error
+                too_large = error.with_traceback(None)  # which would keep all arrays of the attempt
             if too_large is not None:
                 done = share[0] + (share[1] - share[0]) * sum(sizes[k - 1 : j - 1]) / mine
                 return self._smaller(too_large, inside, (done, share[1]))
@@ -69,15 +76,18 @@ class Job:
     def _smaller(self, error: TooLargeError, inside: bool, share: tuple[float, float]) -> Stage:
         """The same in tiles, after seams through what is too large for one."""
         stage, k, weight = error.stage, error.layer, error.weight
+        held = stage.bytes
+        self.held += held
         heaviest = int(weight.argmax())
-        if weight[heaviest] > self.memory:
-            hopeless = estimate(self.net, k, stage, LEAST) > self.memory
+        if weight[heaviest] > self.room:
+            hopeless = estimate(self.net, k, stage, LEAST) > self.room
             if inside or hopeless or self.seams >= SEAMS:
                 raise self._no_room(k, int(weight[heaviest]))
             self.seams += 1
+            self.held -= held
             return self.carry(k, seam(stage, self.seams, heaviest), share=share)
         stage = look_ahead(self.net, k, stage)
-        begins = bounds(weight, self.memory)
+        begins = bounds(weight, self.room)
         ends = [*begins[1:], stage.cells.count]
         edges = between(stage, begins)
         parts: list[tuple[Stage, np.ndarray]] = []
@@ -89,6 +99,7 @@ class Job:
             self.found += part.cells.count
             parts.append((part, vertices))
         self.found = kept
+        self.held -= held
         return join(stage, parts)
 
     def _told(self, k: int, count: int) -> None:
@@ -112,15 +123,15 @@ class Job:
         needed = regions * result_bytes(net)
         if needed > self.memory:
             raise UsageError(
-                f"there are at least {regions:,} regions {where}, and to keep them takes {needed / 2**20:,.0f} MiB, "
-                f"more than the {self.memory / 2**20:,.0f} MiB allowed; choose a smaller box, or allow more with "
+                f"there are at least {regions:,} regions {where}, and to keep them takes {needed / 2**20:,.1f} MiB, "
+                f"more than the {self.memory / 2**20:,.1f} MiB allowed; choose a smaller box, or allow more with "
                 "--memory."
             )
 
     def _no_room(self, k: int, needed: int) -> UsageError:
         return UsageError(
-            f"a single polygon may need {needed / 2**20:,.0f} MiB at layer {self.net.layers[k - 1].name} "
-            f"({k} of {len(self.net.layers)}), more than the {self.memory / 2**20:,.0f} MiB allowed; "
+            f"a single polygon may need {needed / 2**20:,.1f} MiB at layer {self.net.layers[k - 1].name} "
+            f"({k} of {len(self.net.layers)}), more than the {self.memory / 2**20:,.1f} MiB allowed; "
             "choose a smaller box, or allow more with --memory."
         )
 

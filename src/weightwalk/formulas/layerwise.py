@@ -65,6 +65,12 @@ class Stage:
         return self.coords[:, 2:] if self.coords.shape[1] == 3 else 1.0
 
     @property
+    def bytes(self) -> int:
+        """What its numbers and rings occupy."""
+        arrays = (self.cells.ring, self.cells.edge, self.label, self.coords, *self.sources)
+        return sum(a.nbytes for a in arrays if a is not None)
+
+    @property
     def inputs(self) -> list[np.ndarray | None]:
         """What an `Affine` reads."""
         return [self.coords[:, :2], *self.sources[1:]]

@@ -30,11 +30,12 @@ class Partition:
         ring: (E,) vertex numbers.
         start: (R + 1,) where each region's ring starts.
         edge: (E,) the unit on whose kink the edge from ``ring[i]`` to the next vertex of that ring lies, counted
-            through all layers; -1 for a side of the box, -2 for a seam between tiles or quadrants.
+            through all layers; -1 for a side of the box, or at infinity.
         pattern: Per layer (R, n_k) int8, the piece of every unit; see `weightwalk.formulas.piecewise`.
         slopes: (R, outputs, 2), A of ``y = A (s, t) + b``.
         offsets: (R, outputs), b.
-        values: (V, outputs), y at the vertices, carried along with the subdivision (not computed from A and b).
+        values: (V, outputs), y at the vertices, carried along with the subdivision (not computed from A and b); at a
+            vertex at infinity the rate of y along that direction.
         affine: (R,) the maximal affine region to which each region belongs, 0 to `affine_regions` - 1.
         tolerance: A unit whose pre-activation is nearer to its kink than this fraction of its greatest size in the box
             is held to be at it.
