@@ -91,7 +91,7 @@ def loss_map(make: Any, loss: Any) -> Any:
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=8, loc="upper right")
     titled(axes, loss, loss_plane_title(loss))
-    text = f"Colour: the loss by the formula at {PLACES} x {PLACES} places. White: {len(some):,} kink lines of the "
+    text = f"Colour: the loss by the formula at {PLACES} x {PLACES} places. White: {len(some):,} kink segments of the "
     text += "samples, "
     text += f"exact; {count(total - len(some), 'more is', 'more are')} not drawn. " if total > len(some) else "exact. "
     caption(axes, text + "All other weights stay as they are: two directions of many.", 38)

@@ -52,7 +52,8 @@ def plane_drawing(make: Any, found: Any, colour: str, data: Any, output: int) ->
     plane = found.facts
     sides = view(plane)
     (a, b), (c, d) = sides
-    tall = min(max((d - c) / (b - a), 0.4), 1.6)
+    tall = (d - c) / (b - a)
+    tall = tall if 0.5 <= tall <= 1.5 else 0.82  # sides as unlike as these are in units of their own
     figure = make(figsize=(7.4, 6.2 * tall + 0.6))
     axes = figure.add_subplot()
     said = _PAINTERS[colour](axes, plane, sides, output)
@@ -331,13 +332,14 @@ def _caption(found: Any, said: str, kinks: Kinks, named: int, points: tuple[int,
     parts = []
     if found.flat is not None:
         words = flat_words(found.flat, found.lifted.net.inputs)
-        parts.append(f"A slice: {words}. Nothing is said of inputs off this plane.")
+        inputs = len(found.lifted.net.inputs)
+        parts.append(f"A slice: {words}." + (" Nothing is said of inputs off this plane." if inputs > 2 else ""))
     parts.append(said)
     if len(kinks.ends):
         units = len(np.unique(kinks.unit))
         how = ", drawn as pixels because of their number" if len(kinks.ends) > MANY else ""
         thin = ", thinner from layer to layer" if len(plane.net.layers) > 1 else ""
-        line = f"White: {count(len(kinks.ends), 'kink line')} of {count(units, 'unit')}, exact{thin}{how}"
+        line = f"White: {count(len(kinks.ends), 'kink segment')} of {count(units, 'unit')}, exact{thin}{how}"
         silent = int(np.count_nonzero(kinks.silent))
         line += f"; dashed: {silent:,} that change nothing" if silent else ""
         rest = units - named

@@ -186,11 +186,12 @@ def _summary_of(summary: Any, o: int, width: int) -> Iterator[Text]:
          digits_of(summary.slope_square[o, i], 6), digits_of(bounds[i], 4))
         for i, name in enumerate(summary.inputs)
     ]  # fmt: skip
-    heads = ("input", "mean slope", "mean |slope|", "greatest |slope|", "DGSM", "bound of total Sobol'")
+    heads = ("input", "mean slope", "mean |slope|", "greatest", "DGSM", "Sobol' <=")
     yield from columns(heads, rows, width, "    ")
     text = (
-        "DGSM: mean of the squared slope. A total Sobol' index is at most the bound beside it; above 1 it says nothing."
+        "greatest: |slope|. DGSM: mean of the squared slope; beside it, what the total Sobol' index is at most because "
     )
+    text += "of it (above 1 this says nothing)."
     yield from wrapped(text, width, "    ", "dim")
 
 

@@ -16,6 +16,9 @@ from weightwalk.show.layout import columns, pad, wrapped
 PLOT = (64, 12)
 """Cells of the graph, across and down."""
 
+BOTH = "◆"
+"""Where two marks fall into one cell of the axis."""
+
 TABLES = 4
 """Outputs that get a table of their own."""
 
@@ -187,7 +190,7 @@ def curve_lines(f: Any, sides: tuple[float, float], width: int, marks: dict[str,
     axis = ["─"] * across
     for mark, places in marks.items():
         for i in np.clip(((places - low) / (high - low) * across).astype(int), 0, across - 1).tolist():
-            axis[i] = mark
+            axis[i] = mark if axis[i] in ("─", mark) else BOTH
     yield Text(f"  {' ' * margin} └{''.join(axis)}", style="dim")
     left, right = told(low, 4), told(high, 4)
     gap = across - len(left) - len(right)

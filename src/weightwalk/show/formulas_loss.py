@@ -18,7 +18,7 @@ from weightwalk.show.formula_layout import (
     refusal_lines,
     told,
 )
-from weightwalk.show.formulas_line import curve_lines
+from weightwalk.show.formulas_line import BOTH, curve_lines
 from weightwalk.show.layout import columns, wrapped
 
 
@@ -127,10 +127,8 @@ def _graph(loss: Any, width: int) -> Iterator[Text]:
     low, high = loss_span(loss)
     yield from curve_lines(loss, (low, high), width, {"▲": np.array([loss.at]), "▽": np.array([loss.minimum.at])})
     inside = int(((loss.kinks >= low) & (loss.kinks <= high)).sum())
-    text = (
-        f"the loss by the formula, from {told(low, 4)} to {told(high, 4)}; ▲ the weight as it is, ▽ where the loss is "
-    )
-    text += f"least; {count(inside, 'kink')} within, not marked"
+    text = f"the loss by the formula, from {told(low, 4)} to {told(high, 4)}; ▲ the weight as it is, ▽ where the loss "
+    text += f"is least, {BOTH} both; {count(inside, 'kink')} within, not marked"
     if len(loss.steps) > inside:
         text += f"; not drawn: {count(len(loss.steps) - inside, 'kink')} outside"
     yield from wrapped(text, width, "  ", "dim")
