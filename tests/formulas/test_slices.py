@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 from weightwalk.errors import UsageError
@@ -218,6 +219,23 @@ def test_a_unit_that_switches_with_the_one_before_it_makes_no_kink_of_its_own() 
     check_line(line)
     assert len(line.steps) == len(line.switches) == 400
     assert set(line.switches[:, 2].tolist()) == {0}
+
+
+def test_rounding_noise_that_a_leaky_layer_hands_on_makes_no_kinks() -> None:
+    """Units of the second layer are 0.1 h + 0.2 h - 0.3 h, which is 0 or noise; the third layer adds them up."""
+    rng = np.random.default_rng(13)
+    leaky = {n: Activation("", np.zeros((n, 1)), np.tile([0.1, 1.0], (n, 1)), np.zeros((n, 2))) for n in (2, 3)}
+    row, bias = rng.standard_normal(2), rng.standard_normal()
+    first = Layer("a", (3,), Affine(((0, np.tile(row, (3, 1))),), np.full(3, bias)), leaky[3])
+    second = Layer("b", (2,), Affine(((1, np.array([[0.1, 0.2, -0.3], [0.7, -0.6, -0.1]])),), np.zeros(2)), leaky[2])
+    third = Layer("c", (2,), Affine(((2, rng.standard_normal((2, 2))),), np.zeros(2)), leaky[2])
+    net = PiecewiseNet(("x", "y"), (first, second, third), Affine(((3, np.ones((1, 2))),), np.ones(1)), ("z",))
+    all_three = sparse.csr_array((np.ones(3), ([0, 1, 2], [1, 1, 1])), shape=(3, 2))
+    weight = Weight("all three", float(row[1]), ((0, Affine(((0, all_three),), np.zeros(3))),))
+    line = loss_along(net, weight, (rng.standard_normal((300, 2)), np.zeros((300, 1))))
+    check_line(line)
+    assert set(line.switches[:, 2].tolist()) == {0}
+    assert len(line.steps) == 300
 
 
 def odd_net(kind: str) -> PiecewiseNet:

@@ -20,6 +20,9 @@ from weightwalk.formulas.piecewise import Activation, Affine, Matrix, PiecewiseN
 TOLERANCE = 1e-13
 """A number below this fraction of the terms of which it is the sum is held to be 0: rounding decides its sign."""
 
+CANCELLED = 1e-3
+"""A layer is taken to be at least as large as this fraction of its terms, for its rounding errors are theirs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Weight:
@@ -205,6 +208,9 @@ def segments(motion: Motion, start: float, end: float, tolerance: float, most: i
             continue
         z, sizes = _lines(motion, i, now)
         act = motion.net.layers[k].activation
+        # What cancels is noise of the size of its terms, and layers further on must take it for that.
+        noise = CANCELLED * np.abs(act.slopes).max(initial=0.0)
+        now.lengths[k + 1] = noise * np.sqrt(np.einsum("scn,scn->sc", sizes, sizes))
         found = [_crossings(now, z, sizes, act.kinks[:, p], tolerance) for p in range(act.count)]
         if found:
             now, z, marks, where = _cut(now, z, [np.concatenate(parts) for parts in zip(*found, strict=True)])
@@ -216,7 +222,8 @@ def segments(motion: Motion, start: float, end: float, tolerance: float, most: i
                     "shorter span, fewer samples, or a greater max_pieces."
                 )
         now.sources[k + 1] = _apply(act, z, now.middle())
-        now.lengths[k + 1] = np.sqrt(np.einsum("scn,scn->sc", now.sources[k + 1], now.sources[k + 1]))
+        length = np.sqrt(np.einsum("scn,scn->sc", now.sources[k + 1], now.sources[k + 1]))
+        now.lengths[k + 1] = np.maximum(now.lengths[k + 1], length)
     y, _ = _lines(motion, len(motion.still) - 1, now)
     return Segments(now.sample, now.start, now.end, y[:, 0], y[:, 1], np.concatenate(switches), np.concatenate(places))
 
