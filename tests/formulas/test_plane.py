@@ -106,6 +106,19 @@ def test_one_layer_of_generic_lines_over_the_whole_plane(n: int) -> None:
     assert np.isnan(found.areas).sum() == 2 * n
 
 
+def test_half_planes_and_strips_say_where_they_lie() -> None:
+    """A line without corners keeps one vertex, for its two directions alone would not place it."""
+    rows = np.array([[0.3, 0.7], [-0.3, -0.7], [0.6, 1.4]])  # two parallel lines, one of them twice
+    for lines, offsets, regions in ((rows[:1], [0.4], 2), (rows, [0.4, -0.4, -2.0], 3)):
+        found = partition(mlp([lines, np.ones((1, len(lines)))], [np.array(offsets), np.zeros(1)]), None)
+        assert found.certificate.ok and found.activation_regions == regions
+        finite = found.vertices[~found.infinite]
+        assert len(finite) == regions - 1
+        assert np.abs(finite @ lines.T + offsets).min(axis=1).max() < 1e-12
+        assert np.diff(found.start).min() >= 3
+        assert np.isnan(found.areas).all()
+
+
 @pytest.mark.parametrize("widths", [[2, 16, 16, 1], [2, 8, 8, 8, 3], [2, 40, 2]])
 def test_generic_nets(widths: list[int]) -> None:
     found = partition(generic(widths))

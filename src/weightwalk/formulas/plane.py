@@ -39,13 +39,13 @@ def partition(
         net: Of two inputs; see `PiecewiseNet.restrict` for a plane through the inputs of a larger one.
         box: ((least s, greatest s), (least t, greatest t)); None for the whole plane.
         max_regions: More than so many are refused, at the layer that would make them.
-        memory: Bytes that one layer may need while it is cut; polygons are worked on in tiles where it would be more.
-            The result may take as many again, and is refused beyond.
+        memory: Bytes that one layer may need while it is cut; polygons are worked on in tiles where it would be
+            more. The result may take as many again, and is refused beyond.
         tolerance: Fraction of a unit's greatest size in the box within which it is held to be at its kink.
         seed: Of the fresh points on which the formula is compared with the net.
         oracle: The net, computed independently; without it, `net` itself.
-        maps: Whether to give the affine maps, and with them the maximal affine regions; without, `slopes`, `offsets` and
-            `affine` are empty.
+        maps: Whether to give the affine maps, and with them the maximal affine regions; without,
+            `slopes`, `offsets` and `affine` are empty.
         progress: Called with the units done and the number of units.
 
     Raises:
