@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import aslinearoperator
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas import carry
@@ -316,3 +320,21 @@ def test_identity_layers_are_passed_through() -> None:
     check_everything(found)
     assert set(found.edge.tolist()) <= {-1, *range(5, 11)}
     assert found.pattern[0].shape == (found.activation_regions, 5) and not found.pattern[0].any()
+
+
+def test_matrices_of_other_kinds_give_the_same() -> None:
+    net = generic([2, 12, 12, 2], 5)
+    dense = partition(net)
+
+    def turned(make: Callable[[np.ndarray], Any]) -> PiecewiseNet:
+        def affine(a: Affine) -> Affine:
+            return Affine(tuple((j, make(m)) for j, m in a.terms), a.bias)
+
+        return replace(
+            net, layers=tuple(replace(la, affine=affine(la.affine)) for la in net.layers), output=affine(net.output)
+        )
+
+    for make in (csr_array, aslinearoperator):
+        found = partition(turned(make))
+        same(dense, found)
+        assert np.abs(found.slopes - dense.slopes).max() < 1e-13
