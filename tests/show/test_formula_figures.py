@@ -250,6 +250,30 @@ def test_the_loss_is_drawn_as_parabolas(tmp_path: Path) -> None:
     assert "all others stay: one direction of many" in text
 
 
+def test_the_loss_over_two_weights_is_drawn_and_told(tmp_path: Path) -> None:
+    from weightwalk.formulas.loss_planes import loss_plane
+    from weightwalk.formulas.moving import entry
+    from weightwalk.show.formulas import loss_lines
+
+    rng = np.random.default_rng(0)
+    small = mlp([rng.normal(size=(4, 2)), rng.normal(size=(1, 4))], [rng.normal(size=4), rng.normal(size=1)])
+    x = rng.uniform(-1, 1, (6, 2))
+    weights = (entry(small, 0, 1, 0), entry(small, 0, 1, 1))
+    loss = loss_plane(small, weights, (x, x[:, :1]), ((-2, 2), (-2, 2)))
+    loss_figure(loss, tmp_path / "a.svg")
+    text = words(tmp_path / "a.svg")
+    total = sum(len(kink_lines(p, p.box).ends) for p in loss.partitions)
+    assert f"6 samples, {loss.counts.sum()} quadratic pieces in all" in text
+    assert f"White: {total} kink segments of the samples, exact." in text
+    assert "two directions of many" in text
+    page = "\n".join(t.plain for t in loss_lines(loss, 100))
+    *_, values = loss.grid(33)
+    assert f"{values.min():.9g}" in page
+    assert f"{float(loss(np.array(loss.at))):.9g}" in page
+    assert "exact: |formula - net| <= " in page
+    assert max(map(len, page.splitlines())) <= 100
+
+
 # Notebooks
 
 

@@ -341,3 +341,11 @@ def test_a_table_that_fits_is_not_rounded() -> None:
 
 def test_a_formula_is_shown_by_its_kind_and_as_its_own_text(line: Formula) -> None:
     assert [t.plain for t in lines(line, 100, top=12)] == str(line).splitlines()
+
+
+def test_what_a_name_holds_cannot_break_the_page(point: Formula, line: Formula) -> None:
+    for found in (point, line):
+        odd = replace(found.facts.net, outputs=tuple("y\n\x1b[31m" for _ in found.outputs))
+        text = page(replace(found, facts=replace(found.facts, net=odd)))
+        assert "\x1b" not in text
+        assert "y\\n\\x1b[31m" in text

@@ -120,6 +120,11 @@ def caption(axes: Any, text: str, below: float, width: int = 105, x: float = 0.0
     )  # fmt: skip
 
 
+def legend_name(name: str) -> str:
+    """A name for a legend, which leaves out what begins with an underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
 def titled(axes: Any, found: Any, text: str) -> None:
     """The heading; a formula that failed its certificate says so here too."""
     title = "\n".join(textwrap.wrap(text, 96, break_on_hyphens=False))
@@ -145,7 +150,7 @@ def line_drawing(make: Any, found: Any, data: Any, target: Any, data_name: str, 
     y = line(corners[:, None]) if found.kind == "affine" else line(corners)
     outputs = min(len(found.outputs), len(SERIES))
     for o in range(outputs):
-        axes.plot(corners, y[:, o], color=SERIES[o], linewidth=1.8, zorder=3, label=found.outputs[o])
+        axes.plot(corners, y[:, o], color=SERIES[o], linewidth=1.8, zorder=3, label=legend_name(found.outputs[o]))
         axes.plot(inside, y[1:-1, o], "o", color=SERIES[o], markersize=4, markeredgecolor="white",
                   markeredgewidth=0.7, zorder=4)  # fmt: skip
     shown = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weightwalk.show.formula_figures import FAINT, GREY, INK, LABELS, SERIES, caption, titled
+from weightwalk.show.formula_figures import FAINT, GREY, INK, LABELS, SERIES, caption, legend_name, titled
 from weightwalk.show.formula_layout import count, listed, told
 from weightwalk.show.formulas_line import flat_words
 from weightwalk.show.formulas_plane import grid, plane_title, view
@@ -183,7 +183,9 @@ def _paint_decision(axes: Any, plane: Any, sides: Any, output: int, least: bool 
     axes.add_collection(
         LineCollection(list(lines), colors=INK, linewidths=1.5, capstyle="round", zorder=2), autolim=False
     )
-    patches = [Patch(facecolor=tuple(table[w].tolist()), edgecolor=GREY, label=names[w]) for w in here[:LEGEND]]
+    patches = [
+        Patch(facecolor=tuple(table[w].tolist()), edgecolor=GREY, label=legend_name(names[w])) for w in here[:LEGEND]
+    ]
     axes.legend(handles=patches, fontsize=7.5, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0),
                 title=f"{word} output", title_fontsize=8)  # fmt: skip
     never = len(names) - len(here)

@@ -99,6 +99,7 @@ def affine_text(slopes: Sequence[float], names: Sequence[str], constant: float, 
 
 def equation_lines(left: str, terms: Sequence[str], width: int, indent: str = "  ", style: str = "") -> Iterator[Text]:
     """``left = term + term ...`` on lines that break between terms only."""
+    left, terms = shown(left), [shown(t) for t in terms]
     line = f"{indent}{left} ="
     hang = " " * (cell_len(indent) + 4)
     for term in terms:

@@ -21,7 +21,7 @@ from weightwalk.show.formula_layout import (
     short,
     told,
 )
-from weightwalk.show.layout import columns, wrapped
+from weightwalk.show.layout import columns, shown, wrapped
 
 POOR = 0.95
 """An R^2 below this is warned of."""
@@ -81,7 +81,7 @@ def _polynomials(surrogate: Any, names: Any, width: int, top: int | None) -> Ite
             terms = affine_terms(values, powers, 0.0, 9)
             yield from equation_lines(output, terms, width, style="bold green")
             continue
-        yield Text(f"  {output}", style="bold cyan")
+        yield Text(f"  {shown(output)}", style="bold cyan")
         order = np.argsort(-np.abs(values), kind="stable")[:top]
         rows = [(powers[i] or "constant", digits_of(values[i], 9)) for i in order]
         yield from columns(("term", "coefficient"), rows, width)
@@ -170,7 +170,7 @@ def summary_table(summary: Any, width: int, top: int | None) -> Iterator[Text]:
 
 
 def _summary_of(summary: Any, o: int, width: int) -> Iterator[Text]:
-    yield Text(f"  {summary.outputs[o]}", style="bold cyan")
+    yield Text(f"  {shown(summary.outputs[o])}", style="bold cyan")
     steep = place_of_piece(summary, int(summary.lipschitz_piece[o]))
     rows = [
         ("least", digits_of(summary.least[o], 9), f"at {place(summary.least_at[o], summary.inputs)}"),
@@ -207,7 +207,7 @@ def indices_table(indices: Any, width: int, top: int | None) -> Iterator[Text]:
     yield from wrapped("Sobol' indices: shares of the variance, exactly, without sampling", width, "", "bold")
     most = len(indices.outputs) if top is None else min(top, len(indices.outputs))
     for o in range(most):
-        yield Text(f"  {indices.outputs[o]}", style="bold cyan")
+        yield Text(f"  {shown(indices.outputs[o])}", style="bold cyan")
         rows: list[tuple[object, ...]] = [
             (name, digits_of(indices.first[o, i], 6), digits_of(indices.total[o, i], 6))
             for i, name in enumerate(indices.inputs)

@@ -11,7 +11,7 @@ import numpy as np
 from rich.text import Text
 
 from weightwalk.show.formula_layout import count, digits_of, fitted, listed, place, told
-from weightwalk.show.layout import columns, pad, wrapped
+from weightwalk.show.layout import columns, shown, wrapped
 
 PLOT = (64, 12)
 """Cells of the graph, across and down."""
@@ -60,7 +60,7 @@ def line_lines(
         yield Text("")
     for o, output in enumerate(outputs[:TABLES]):
         if len(outputs) > 1:
-            yield Text(f"  {output}", style="bold cyan")
+            yield Text(f"  {shown(output)}", style="bold cyan")
         yield from piece_lines(line, o, name, width, top)
     if len(outputs) > TABLES:
         rest = len(outputs) - TABLES
@@ -79,18 +79,18 @@ def ending_units(line: Any) -> list[str]:
 def piece_lines(line: Any, output: int, name: str, width: int, top: int | None) -> Iterator[Text]:
     """The table of one output."""
     pieces, units = line.pieces, ending_units(line)
-    shown = pieces if top is None else pieces[:top]
+    some = pieces if top is None else pieces[:top]
 
     def rows(digits: int) -> list[tuple[object, ...]]:
         return [
             (*(digits_of(v, digits) for v in (p.start, p.end, p.slope[output], p.intercept[output])), u)
-            for p, u in zip(shown, units, strict=False)
+            for p, u in zip(some, units, strict=False)
         ]
 
     heads = (f"from {name} =", f"to {name} =", "slope", "intercept", "ends at the kink of")
     yield from fitted(heads, rows, width)
-    if len(pieces) > len(shown):
-        rest = pieces[len(shown) :]
+    if len(pieces) > len(some):
+        rest = pieces[len(some) :]
         text = f"not shown: {count(len(rest), 'piece')} more, from {told(rest[0].start, 6)} to {told(rest[-1].end, 6)}"
         yield from wrapped(text, width, "  ", "dim")
 
@@ -255,4 +255,4 @@ def flat_words(flat: Any, names: Sequence[str]) -> str:
     return f"the plane x = origin + s U + t V in {len(names):,} dimensions, {said}{rest}"
 
 
-__all__ = ["domain", "flat_words", "graph_lines", "line_lines", "line_title", "pad", "span"]
+__all__ = ["domain", "flat_words", "graph_lines", "line_lines", "line_title", "span"]

@@ -20,7 +20,7 @@ from weightwalk.show.formula_layout import (
     short,
     told,
 )
-from weightwalk.show.layout import columns, wrapped
+from weightwalk.show.layout import columns, shown, wrapped
 
 OUTPUTS = 6
 SHORT = 6
@@ -72,7 +72,7 @@ def _contributions(local: Any, o: int, width: int, top: int | None) -> Iterator[
     order = np.argsort(-np.abs(terms), kind="stable")
     most = len(order) if top is None else min(top, len(order))
     some, rest = order[:most], order[most:]
-    yield Text(f"  {local.net.outputs[o]} = {told(local.y[o])}", style="bold cyan")
+    yield Text(f"  {shown(local.net.outputs[o])} = {told(local.y[o])}", style="bold cyan")
 
     def rows(digits: int) -> list[tuple[object, ...]]:
         made: list[tuple[object, ...]] = [
