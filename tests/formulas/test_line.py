@@ -202,6 +202,17 @@ def test_a_stage_that_cancels_is_zero_for_the_next_one_too() -> None:
     assert len(found.kinks) == 0 and found.pattern[2].tolist() == [[0, 1]]
 
 
+def test_what_cancelled_stays_nothing_through_many_leaky_layers() -> None:
+    """The same 5e-17 t, passed on by five leaky layers: still no kink at t = 1, where only rounding changes sign."""
+    first = Layer("a", (3,), Affine(((0, np.array([[0.1], [0.2], [0.3]])),), np.array([-0.1, -0.2, -0.3])), identity(3))
+    layers = [first, Layer("b0", (1,), Affine(((1, np.array([[1.0, 1.0, -1.0]])),), np.zeros(1)), of("leaky", 1))]
+    for k in range(1, 5):
+        layers.append(Layer(f"b{k}", (1,), Affine(((k + 1, np.array([[-1.3]])),), np.zeros(1)), of("leaky", 1)))
+    out = Affine(((len(layers), np.ones((1, 1))), (0, np.ones((1, 1)))), np.zeros(1))
+    found = line(PiecewiseNet(("t",), tuple(layers), out, ("y",)))
+    assert len(found.kinks) == 0 and found.certificate.ok
+
+
 def test_a_unit_is_judged_by_the_terms_that_are_there() -> None:
     """1e10 relu(1 - 3 t) + relu(3 t - 1) - 1e-7: beyond 1/3 the great weight reads a zero, and rounds nothing."""
     net = mlp(

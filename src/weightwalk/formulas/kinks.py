@@ -150,7 +150,9 @@ def _step(net: PiecewiseNet, k: int, now: Stretch, bound: _Bound, tolerance: flo
     repeat = _Repeat(spread)
     z, terms = repeat(z), repeat(terms)
     size = np.abs(z)
+    lost = size <= tolerance * terms  # what is nothing but rounding stays so, however many layers pass it on
     size += CANCELLED * terms
+    np.copyto(size, terms, where=lost)
     alive = [net.last_read[j] > k + 1 for j in range(len(now.sources))]
     return Stretch(
         t,
