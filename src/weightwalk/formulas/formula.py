@@ -101,6 +101,10 @@ def formula(
     line: tuple[Any, Any] | None = None,
     plane: Any = None,
     box: Any = None,
+    weight: str | Sequence[str] | None = None,
+    surrogate: int | None = None,
+    per_input: bool = False,
+    data: tuple[Any, Any] | None = None,
     output: str | None = None,
     select: Sequence[int] | None = None,
     exact: bool = False,
@@ -109,11 +113,13 @@ def formula(
     memory: int = 2 << 30,
     progress: Progress | None = None,
     **options: Any,
-) -> Formula:
+) -> Any:
     """The exact formula of a piecewise-affine net: over all inputs, along a line, on a plane, or around one input.
 
     Without `at`, `line` or `plane`: a net without kinks gives its one affine map, a net of one input every kink of the
     real line, a net of two inputs every region of `box` (the square from -1 to 1 if there is none).
+
+    Besides: the exact loss along a `weight`, and for any net, piecewise affine or not, a polynomial `surrogate`.
 
     Args:
         net_or_walk: An ``nn.Module`` or function, a net from `weightwalk.load_net`, a walk, or a `Lifted`.
@@ -123,6 +129,11 @@ def formula(
             axes span the plane through `at`.
         box: (least, greatest) of each coordinate, or one pair for all. ``"all"`` for no bounds. A net that
             says for which inputs it was made (``net.expects.box``) brings its own.
+        weight: ``"fc2.weight[0,1]"``, or two of one layer: the mean squared loss on `data` along it, `box` being the
+            range of its values.
+        surrogate: Degree of a polynomial to be fitted to the net over `box`.
+        per_input: That degree in each input, instead of in all together.
+        data: (inputs, targets): of the loss; and what a surrogate is scored against.
         output: Address of the value to be expressed, such as ``"fc2"``; None for what the net returns.
         select: Which of the outputs, by number; None for all.
         exact: Also in rational arithmetic (small nets), which the float64 result is then held to.
@@ -131,6 +142,9 @@ def formula(
         memory: Bytes that an enumeration may take.
         progress: Told (done, total).
         **options: For `weightwalk.formulas.line.line`, `.plane.partition` or `.local.local`.
+
+    Returns:
+        A `Formula`; with `weight` a `LossLine` or `LossPlane`, with `surrogate` a `Surrogate`. Each has a certificate.
 
     Raises:
         UsageError: The net is not piecewise affine (the operation is named), the request does not fit it, or it is too
@@ -146,6 +160,13 @@ def formula(
         >>> found.facts.kinks.tolist(), found.facts.slopes[:, 0].tolist(), found.certified
         ([0.0], [-1.0, 1.0], True)
     """
+    if weight is not None or surrogate is not None:
+        from weightwalk.formulas import fits
+
+        if weight is not None:
+            return fits.loss(net_or_walk, weight, data, box, seed, max_regions, memory)
+        assert surrogate is not None
+        return fits.fitted(net_or_walk, surrogate, box, data, select, per_input, seed, memory)
     name, lifted, oracle, native = _lifted(net_or_walk, at, line, plane, output)
     net = lifted.net
     if select is not None:
