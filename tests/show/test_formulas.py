@@ -139,6 +139,8 @@ def test_switches_without_effect_are_named() -> None:
     text = page(found)
     silent = int(np.flatnonzero(~found.facts.bends)[0])
     assert "1 place where units switch without effect on y: " in text
+    ends = re.findall(rf"^  +{NUMBER} +{NUMBER} +{NUMBER} +{NUMBER} +(\S.*)$", text, re.M)
+    assert ends == [found.facts.units[k][0] for k in np.flatnonzero(found.facts.bends)]
     assert f"{found.facts.units[silent][0]} at x = {told(found.facts.kinks[silent], 6)}" in text
 
 
@@ -205,6 +207,9 @@ def test_a_picture_in_shades_is_a_sample_of_the_net(plane: Formula) -> None:
     text = page(plane, picture="shades")
     rows = [t[6:] for t in text.splitlines() if re.fullmatch(r" +(-?1)? ?[ ░▒▓█]{64}", t)]
     assert "a sample at 64 x 32 points, in five shades" in text
+    points = grid(view(plane.facts), 64, 32)
+    assert points[0].tolist() == [-1 + 1 / 64, 1 - 1 / 32], "the first cell is at the top left"
+    assert points[-1].tolist() == [1 - 1 / 64, -1 + 1 / 32]
     values = plane.facts.net(grid(view(plane.facts), 64, 32))[:, 0]
     level = np.minimum((values - values.min()) / np.ptp(values) * 5, 4).astype(int).reshape(32, 64)
     assert ["".join(" ░▒▓█"[v] for v in row) for row in level.tolist()] == [r[-64:] for r in rows]

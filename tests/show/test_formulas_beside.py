@@ -226,4 +226,6 @@ def test_square_roots_are_told_with_their_errors() -> None:
     page = text(root_lines(found, 100))
     assert re.search(r"^  100 +never seen +10\.000000 +25\.45\d+ +\+1\.5e\+01 ", page, re.M)
     assert re.search(r"^  2 +1\.414214 +0\.950000 +-4\.6e-01 .* 5 steps$", page, re.M)
+    two = f"{17 / 12 - np.sqrt(2):+.1e}"
+    assert re.search(rf"-4\.6e-01 +{re.escape(two)} ", page), "two steps from 1 lead to 17 / 12"
     assert f"never off by more than {abs(found.worst):.3g}, at x = {found.worst_at:.4g}" in flat(root_lines(found, 100))
