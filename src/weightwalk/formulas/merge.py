@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 from weightwalk.formulas.rings import Rings
 
-SAME = 1e-10
+SAME = 1e-13
 """Slopes whose difference is below this fraction of the greatest slope are held to be equal."""
 
 
