@@ -18,6 +18,10 @@ Oracle = Callable[[np.ndarray], np.ndarray]
 """From inputs (N, n) to outputs (N, outputs), float64."""
 
 FEW = 3
+"""Points on which it is tried out."""
+
+NUMBERS = 1 << 23
+"""Numbers of the widest layer that are computed at a time."""
 
 
 def oracle_of(
@@ -74,7 +78,13 @@ def module_oracle(
         batched = _keeps_apart(run, probe, apart, shape)
     except (RuntimeError, TypeError, ValueError, IndexError):
         return None  # code that insists on its own precision
-    return lambda points: run(points, batched)
+    step = max(1, NUMBERS // max([lifted.net.n, wanted, *(layer.size for layer in lifted.net.layers)]))
+
+    def judge(points: np.ndarray) -> np.ndarray:
+        some = [run(points[i : i + step], batched) for i in range(0, len(points), step)]
+        return np.concatenate(some) if some else np.empty((0, wanted))
+
+    return judge
 
 
 def _keeps_apart(run: Callable[..., np.ndarray], probe: np.ndarray, apart: np.ndarray, shape: tuple[int, ...]) -> bool:
