@@ -67,6 +67,9 @@ class Found:
 
 # Reading --------------------------------------------------------------------------------------------------------------
 
+NAMED = 200
+"""Tokens that are named in a picture at most."""
+
 LOCAL = ("direction", "facets", "minimal", "budget")
 
 
@@ -228,7 +231,11 @@ def _tokens(net: Any, found: Any) -> parse.Data | None:
         return None
     from weightwalk.formulas.lookup import one_token, table_of
 
-    return parse.Data(table_of(found.lifted), None) if one_token(found.lifted) else None
+    if not one_token(found.lifted):
+        return None
+    table = table_of(found.lifted)
+    tokens = tuple(net.tokenizer.tokens)[: len(table)]
+    return parse.Data(table, None, tokens if len(tokens) <= NAMED else ())
 
 
 def _more(request: Request, found: Any) -> list[Any]:

@@ -18,10 +18,11 @@ DRAWN = (".svg", ".png", ".pdf")
 
 
 class Data(NamedTuple):
-    """Inputs (N, n), and targets (N, outputs) where the file has some."""
+    """Inputs (N, n), targets (N, outputs) where there are some, and names where there are some."""
 
     x: np.ndarray
     y: np.ndarray | None
+    names: tuple[str, ...] = ()
 
 
 def numbers(text: str, what: str) -> np.ndarray:

@@ -118,7 +118,7 @@ def _overlay(found: Found) -> Any:
 
     if found.data is None:
         return None
-    x, y = found.data
+    x, y, names = found.data
     flat = getattr(found.formula, "flat", None)
     if flat is not None:
         at, *_ = np.linalg.lstsq(flat.directions.T, (x - flat.origin).T, rcond=None)
@@ -127,8 +127,11 @@ def _overlay(found: Found) -> Any:
             what = "line" if len(at) == 1 else "plane"
             common.note(f"{int(off.sum()):,} of {len(x):,} points lie outside the {what} and are not drawn")
         x, y = at.T[~off], None if y is None else y[~off]
+        names = tuple(n for n, beside in zip(names, off, strict=False) if not beside)
         if not len(x):
             return None
     if x.shape[1] == 1:
         return None if y is None else (x[:, 0], y[:, 0])
+    if names:
+        return x, names
     return x if y is None else (x, y[:, 0])

@@ -41,7 +41,7 @@ def formula_figure(
         colour: Of a plane: ``"value"``, ``"slope"`` (hue its direction, strength its size), ``"decision"`` (which
             output is greatest) or ``"least"`` (which is least).
         data: Points to draw on top: (x, y) for a line; for a plane (N, 2) coordinates, or a pair of them and a value
-            each.
+            (or a name, which is written beside it) each.
         target: For a line: a function from x (N,) to y (N,) to draw beside it.
         output: Which output a plane shows; and whose slope.
         data_name: What the points are called in the legend.
