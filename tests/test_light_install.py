@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -87,6 +88,15 @@ def test_recording_without_torch_says_what_to_install() -> None:
     last = done.stderr.splitlines()[-1]
     assert last.startswith("weightwalk.errors.UsageError: weightwalk.walk needs torch")
     assert "pip install 'weightwalk[torch]'" in last
+
+
+def test_formulas_without_scipy_say_what_to_install() -> None:
+    for absent, extra in (("{'scipy'}", "formulas"), ("{'torch', 'scipy'}", "torch")):
+        finder = re.sub(r"\{.*\}", absent, WITHOUT_EXTRAS)
+        code = finder + "import weightwalk as ww\nww.formula(print)"
+        last = run(sys.executable, "-c", code, path=ROOT / "src").stderr.splitlines()[-1]
+        assert last.startswith("weightwalk.errors.UsageError: weightwalk.formula needs ")
+        assert f"pip install 'weightwalk[{extra}]'" in last
 
 
 def test_the_command_verifies_without_torch(saved: Path) -> None:
