@@ -18,6 +18,9 @@ INK, GREY, FAINT = "#1c2733", "#5b6673", "#b8bec5"
 # Okabe and Ito's colours, told apart by colour-blind eyes.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
 
+DOTS = 150
+"""Kinks up to which each is a dot."""
+
 LABELS = 16
 """Kinks, or units, that are labelled at most."""
 
@@ -151,8 +154,9 @@ def line_drawing(make: Any, found: Any, data: Any, target: Any, data_name: str, 
     outputs = min(len(found.outputs), len(SERIES))
     for o in range(outputs):
         axes.plot(corners, y[:, o], color=SERIES[o], linewidth=1.8, zorder=3, label=legend_name(found.outputs[o]))
-        axes.plot(inside, y[1:-1, o], "o", color=SERIES[o], markersize=4, markeredgecolor="white",
-                  markeredgewidth=0.7, zorder=4)  # fmt: skip
+        if len(inside) <= DOTS:
+            axes.plot(inside, y[1:-1, o], "o", color=SERIES[o], markersize=4, markeredgecolor="white",
+                      markeredgewidth=0.7, zorder=4)  # fmt: skip
     shown = 0
     if len(inside):
         shown = _name_kinks(axes, line, low, high, corners, y[:, 0])
@@ -233,6 +237,7 @@ def _line_caption(
         parts.append(
             f"Straight between the {count(len(inside), 'kink')} drawn, which lie where the formula has them, nothing "
             f"is sampled; {named:,} of them {'are' if named != 1 else 'is'} named by unit."
+            + ("" if len(inside) <= DOTS else " They are too many to be dotted.")
         )
     left = [f"{count(len(kinks) - len(inside), 'kink')} outside"] if len(kinks) > len(inside) else []
     if found.kind == "affine":

@@ -325,12 +325,8 @@ def _draw_points(axes: Any, data: Any, sides: Any) -> tuple[int, int]:
     points = np.asarray(data[0] if isinstance(data, (tuple, list)) else data, float)
     (a, b), (c, d) = sides
     inside = (points[:, 0] >= a) & (points[:, 0] <= b) & (points[:, 1] >= c) & (points[:, 1] <= d)
-    size = 9 if inside.sum() < 800 else 3
-    axes.scatter(*points[inside, :2].T, s=size, c="#d55e00", edgecolors="white", linewidths=0.4, zorder=3)
-    names: Any = data[1] if isinstance(data, tuple) else ()
-    for i in np.flatnonzero(inside).tolist() if len(names) and isinstance(names[0], str) else ():
-        axes.annotate(shown(names[i]), points[i, :2], (4, 4), textcoords="offset points", fontsize=8, zorder=4,
-                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8})  # fmt: skip
+    size, rim = (9, 0.4) if inside.sum() < 300 else (2, 0.0)
+    axes.scatter(*points[inside, :2].T, s=size, c="#d55e00", edgecolors="white", linewidths=rim, zorder=3)
     return len(points), int((~inside).sum())
 
 

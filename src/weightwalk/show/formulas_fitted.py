@@ -258,7 +258,8 @@ def ranking_lines(ranking: Any, names: Any, width: int, top: int | None) -> Iter
         yield from wrapped(f"not shown: {count(len(ranking.order) - most, 'input')} more", width, "  ", "dim")
     if ranking.again is not None:
         same = "the same order" if ranking.stable else "another order: do not read much into it"
-        text = f"a second seed gives {same} (rank correlation {short(ranking.agreement)})"
+        agreement = "" if math.isnan(ranking.agreement) else f" (rank correlation {short(ranking.agreement)})"
+        text = f"a second seed gives {same}{agreement}"
         yield from wrapped(text, width, "  ", "dim" if ranking.stable else "yellow")
 
 

@@ -82,7 +82,8 @@ def region_lines(plane: Any, width: int, top: int | None) -> Iterator[Text]:
     heads = (size_head, "patterns", *which, f"slope in {names[0]}", f"slope in {names[1]}", "constant")
     yield from fitted(heads, rows, width)
     if len(order) > most:
-        text = f"not shown: {count(len(order) - most, 'smaller region')}"
+        more = "smaller region" if whole is not None else "region"
+        text = f"not shown: {count(len(order) - most, more)}{'' if whole is not None else ' more'}"
         yield from wrapped(text, width, "  ", "dim")
     if len(plane.net.outputs) > OUTPUTS:
         rest = plane.net.outputs[OUTPUTS:]
