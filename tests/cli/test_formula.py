@@ -213,6 +213,28 @@ def test_a_controller_brings_its_box_and_names(tmp_path: Path) -> None:
     assert sum(shares) == pytest.approx(100, abs=1e-3)
 
 
+def test_an_onnx_file(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=s).astype(np.float32) for s in ((2, 5), (5,), (5, 1), (1,))]
+    make, real = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        make.make_node("Gemm", ["x", "w0", "w1"], ["a"]),
+        make.make_node("Relu", ["a"], ["b"]),
+        make.make_node("Gemm", ["b", "w2", "w3"], ["y"]),
+    ]
+    graph = make.make_graph(
+        nodes, "tiny", [make.make_tensor_value_info("x", real, [1, 2])], [make.make_tensor_value_info("y", real, [1, 1])],
+        [onnx.numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
+    )  # fmt: skip
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), tmp_path / "tiny.onnx")
+    facts = json.loads(good(str(tmp_path / "tiny.onnx"), "--at", "0.5,-0.5", "--json"))
+    a, b, c, d = (w.astype(np.float64) for w in weights)
+    wanted = np.maximum(np.array([0.5, -0.5]) @ a + b, 0) @ c + d
+    np.testing.assert_allclose(facts["y"], wanted, rtol=1e-12)
+    assert "activation regions" in good(str(tmp_path / "tiny.onnx"))
+
+
 def test_some_outputs_and_other_values() -> None:
     assert json.loads(good("tiny_nets:two", "--select", "2,0", "--json"))["outputs"] == ["2[0, 2]", "2[0, 0]"]
     assert json.loads(good("tiny_nets:two", "--output", "0", "--json"))["kind"] == "affine"

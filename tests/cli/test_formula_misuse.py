@@ -302,7 +302,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
     ).stderr  # fmt: skip
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.7])
+@pytest.mark.parametrize("wait", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_ctrl_c_in_the_middle_of_an_enumeration(wait: float, folder: Path, tmp_path: Path) -> None:
     """A large plane is being divided; 130, one word, and no file."""
     (tmp_path / "big_nets.py").write_text(NETS + "open('ready', 'w').close()\n")
