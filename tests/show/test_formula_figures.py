@@ -193,6 +193,13 @@ def test_data_points_are_counted(plane: Formula, tmp_path: Path) -> None:
     assert "Not drawn: 1 point of the data outside." in text
 
 
+def test_points_may_have_names(plane: Formula, tmp_path: Path) -> None:
+    text = drawn(plane, tmp_path, data=(np.array([[0.0, 0.5], [0.2, -0.5], [9.0, 0.0]]), ("cat", "a\n$b$", "far")))
+    assert "cat" in text
+    assert r"a\n$b$" in text
+    assert "far" not in text
+
+
 def test_a_slice_of_five_dimensions_says_what_is_held(tmp_path: Path) -> None:
     found = formula(net(5, 6, 1), at=[0.0, 0.5, 0.0, 0.0, 3.0], plane=(0, 2))
     text = drawn(found, tmp_path)

@@ -327,6 +327,10 @@ def _draw_points(axes: Any, data: Any, sides: Any) -> tuple[int, int]:
     inside = (points[:, 0] >= a) & (points[:, 0] <= b) & (points[:, 1] >= c) & (points[:, 1] <= d)
     size, rim = (9, 0.4) if inside.sum() < 300 else (2, 0.0)
     axes.scatter(*points[inside, :2].T, s=size, c="#d55e00", edgecolors="white", linewidths=rim, zorder=3)
+    names: Any = data[1] if isinstance(data, tuple) else ()
+    for i in np.flatnonzero(inside).tolist() if len(names) and isinstance(names[0], str) else ():
+        axes.annotate(shown(names[i]), points[i, :2], (4, 4), textcoords="offset points", fontsize=8, zorder=4,
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8})  # fmt: skip
     return len(points), int((~inside).sum())
 
 
