@@ -35,8 +35,10 @@ class NetFunction:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(N, n) to (N, outputs), float64."""
+        if not len(x):
+            return np.zeros((0, len(self.outputs)))
         with torch.no_grad():
-            parts = [self.run(_rows(x[i : i + CHUNK])) for i in range(0, max(len(x), 1), CHUNK)]
+            parts = [self.run(_rows(x[i : i + CHUNK])) for i in range(0, len(x), CHUNK)]
         return torch.cat(parts).numpy()
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
@@ -86,26 +88,27 @@ def function_of(net: Any) -> NetFunction:
         module = copy.deepcopy(module).to(dtype)
     batched = isinstance(net.module, nn.Module)
 
-    def run(points: Tensor) -> Tensor:
+    def run(points: Tensor, at_once: bool = True) -> Tensor:
         call = (lambda row: module(**{expects.key: row}, **expects.extra)) if expects.key else module
-        if batched:
+        if batched and at_once:
             return _tensor(call(points)).reshape(len(points), -1)
-        return torch.stack([_tensor(call(row)).reshape(-1) for row in points])
+        return torch.stack([_tensor(call(row[None] if batched else row)).reshape(-1) for row in points])
 
-    probe = torch.zeros(2, n, dtype=dtype)
+    probe = torch.linspace(-0.7, 0.9, 3 * n, dtype=dtype).reshape(3, n)
     try:
         with torch.no_grad():
-            together, first = run(probe), run(probe[:1])
+            together, apart = run(probe), run(probe, at_once=False)
     except Exception as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
         raise UsageError(f"{net.name} cannot be run in float64: {type(error).__name__}: {first_line}") from error
-    if together.shape[1] != first.shape[1]:
+    if together.shape != apart.shape or not torch.allclose(together, apart, rtol=1e-9, atol=1e-12, equal_nan=True):
         raise UsageError(f"{net.name} does not keep the points of a batch apart, so it is no function of one input.")
+    count = apart.shape[1]
     names = expects.names or tuple(element("in", (1, n) if batched else (n,), i) for i in range(n))
-    labels = [axes.get(-1) for axes in net.labels.values() if isinstance(axes, dict)]
-    outputs = next((tuple(found) for found in labels[::-1] if found and len(found) == first.shape[1]), None)
+    labels = [axes.get(-1) for address, axes in net.labels.items() if isinstance(axes, dict) and address != "in"]
+    outputs = next((tuple(found) for found in labels[::-1] if found and len(found) == count), None)
     if outputs is None:
-        outputs = tuple(element("out", (1, first.shape[1]), i) for i in range(first.shape[1]))
+        outputs = tuple(element("out", (1, count), i) for i in range(count))
     return NetFunction(tuple(names), outputs, expects.box or None, run)
 
 
