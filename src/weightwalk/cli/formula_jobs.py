@@ -176,7 +176,7 @@ def _formula(request: Request, net: Any) -> Found:
         extra["direction"] = parse.numbers(extra["direction"], "--direction")
     if request["tolerance"] is not None:
         extra["tolerance"] = request["tolerance"]
-    with common.counting("regions") as progress:
+    with common.counting("finding the formula") as progress:
         found = formula(
             net,
             **place,
