@@ -1,4 +1,4 @@
-"""Write what is made from the code: the reference pages, the picture of the README, its table of measurements.
+"""Write what is made from the code: the reference pages, the pictures of the README, its table of measurements.
 
 ``python -m tools.reference`` writes them, ``--check`` tells which are stale.
 """
@@ -20,7 +20,12 @@ import click
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-PICTURE = ROOT / "docs" / "images" / "walk.svg"
+IMAGES = ROOT / "docs" / "images"
+PICTURES = {
+    "walk.svg": ("walk", "hello", "hello"),
+    "plane.svg": ("formula", "hello", "hello", "--plane", "0,1", "--box", "-3..3", "--decide", "max"),
+}
+"""Pictures of the README, with the commands that draw them."""
 WIDTH = 100
 
 # Heading -> what stands under it, as module:name. Methods and attributes are told with their class.
@@ -213,13 +218,13 @@ def _inline(text: str) -> str:
 # The picture and the measurements ------------------------------------------------------------------------------------
 
 
-def picture() -> str:
-    """The walk of the README, drawn by the command that it names."""
+def picture(name: str) -> str:
+    """A picture of the README, drawn by the command that it names."""
     from weightwalk.cli import main
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "walk.svg"
-        _quietly(main, ["walk", "hello", "hello", "--figure", str(file)])
+        file = Path(folder) / name
+        _quietly(main, [*PICTURES[name], "--figure", str(file)])
         return file.read_text(encoding="utf-8")
 
 
@@ -289,7 +294,7 @@ def measured(page: str) -> str:
 
 
 def everything() -> dict[Path, str]:
-    """Every file that is made, and what it should hold. The picture is drawn by :func:`picture`, on request."""
+    """Every file that is made, and what it should hold. The pictures are drawn by :func:`picture`, on request."""
     return {REFERENCE / "cli.md": cli_page(), REFERENCE / "api.md": api_page(), ROOT / "README.md": readme()}
 
 
@@ -308,7 +313,7 @@ def main() -> int:
         for path in found:
             print(f"stale: {path.relative_to(ROOT)} (make docs writes it anew)")
         return 1 if found else 0
-    for path, text in {**everything(), PICTURE: picture()}.items():
+    for path, text in {**everything(), **{IMAGES / name: picture(name) for name in PICTURES}}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
