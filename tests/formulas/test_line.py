@@ -345,3 +345,20 @@ def test_progress_is_told_of_every_layer() -> None:
     told: list[tuple[int, int]] = []
     found: Line = line(random_mlp([1, 8, 8, 1]), progress=lambda layer, pieces: told.append((layer, pieces)))
     assert [layer for layer, _ in told] == [1, 2] and told[-1][1] == len(found.slopes)
+
+
+@pytest.mark.parametrize("most", [2, 40, 500])
+def test_a_wide_layer_is_done_in_parts_that_change_nothing(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    for net in (random_mlp([1, 24, 24, 1]), sawtooth(5), mlp([np.ones((9, 1)), np.ones((1, 9))], [np.zeros(9), [0.0]])):
+        whole = line(net)
+        monkeypatch.setattr(kinks_module, "WIDEST", most)
+        parts = line(net)
+        monkeypatch.undo()
+        assert np.abs(parts.kinks - whole.kinks).max() <= 1e-13 * np.abs(whole.kinks).max()
+        assert parts.units == whole.units and parts.certificate.ok
+        assert all((a == b).all() for a, b in zip(parts.pattern, whole.pattern, strict=True))
+
+
+def test_patterns_that_would_not_fit_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"The patterns of \d+ pieces of 64 units would take .* more with --memory"):
+        line(random_mlp([1, 64, 1]), memory=2000)

@@ -228,7 +228,7 @@ class _Request:
         box = whole if everything else self.box
         ((start, end),) = intervals(box, 1, ((0.0, 1.0) if flat is not None else whole,))
         net, oracle = self._on(flat)
-        facts = line(net, start, end, oracle=oracle, max_pieces=self.most, **self.common)
+        facts = line(net, start, end, oracle=oracle, max_pieces=self.most, memory=self.memory, **self.common)
         if not self.exact:
             return self._made("line", facts, flat, None)
         rational = line_exact(self._on(flat, fold=False)[0], start, end)

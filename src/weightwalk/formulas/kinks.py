@@ -26,6 +26,9 @@ Progress = Callable[[int, int], None]
 NUMBERS = 2**20
 """A stretch of the line is cut in two when one layer of it has more numbers than this: 8 MiB stay in the cache."""
 
+WIDEST = 2**23
+"""More numbers than this are not made at once: a stretch is cut before one layer makes so many of it."""
+
 CANCELLED = 1e-3
 """A number is taken to be as large as this fraction of the terms of which it is the sum: its rounding errors are."""
 
@@ -88,12 +91,18 @@ class Crossings:
 
 
 def propagate(
-    net: PiecewiseNet, start: float, end: float, tolerance: float, max_pieces: int, progress: Progress | None = None
+    net: PiecewiseNet,
+    start: float,
+    end: float,
+    tolerance: float,
+    max_pieces: int,
+    progress: Progress | None = None,
+    memory: int = 2 << 30,
 ) -> tuple[list[Stretch], list[np.ndarray], list[np.ndarray]]:
     """All pieces from `start` to `end`: stretches in order, y of each (outputs, 2, N), and the size of the terms of y.
 
     Raises:
-        UsageError: There are more than `max_pieces` pieces.
+        UsageError: There are more than `max_pieces` pieces, or their patterns alone would take more than `memory`.
     """
     bounds = [_Bound(affine) for affine in (*(layer.affine for layer in net.layers), net.output)]
     most = max(NUMBERS // (2 * max([1, *(layer.size for layer in net.layers)])), 64)
@@ -105,15 +114,18 @@ def propagate(
         while len(now.patterns) < len(net.layers) and now.pieces <= most:
             k = len(now.patterns)
             pieces -= now.pieces
-            now = _step(net, k, now, bounds[k], tolerance)
-            pieces += now.pieces
+            parts = _step(net, k, now, bounds[k], tolerance)
+            now = parts[0]
+            waiting.extend(parts[1:])
+            pieces += sum(p.pieces for p in parts)
+            _check_memory(pieces, net.units, memory)
             if pieces > max_pieces:
                 raise UsageError(
                     f"The line has more than max_pieces = {max_pieces:,} pieces ({pieces:,} at layer {k + 1} of "
                     f"{len(net.layers)}); give a shorter line, or a greater max_pieces."
                 )
             if progress is not None:
-                progress(k + 1, pieces)
+                progress(len(now.patterns), pieces)
         if len(now.patterns) < len(net.layers):
             waiting.extend(reversed(now.cut(now.pieces // 2)))
             continue
@@ -124,8 +136,19 @@ def propagate(
     return done, ys, sizes
 
 
-def _step(net: PiecewiseNet, k: int, now: Stretch, bound: _Bound, tolerance: float) -> Stretch:
-    """One layer further: its kinks cut the pieces, its function is applied on each."""
+def _check_memory(pieces: int, units: int, memory: int) -> None:
+    if pieces * units > memory:
+        raise UsageError(
+            f"The patterns of {pieces:,} pieces of {units:,} units would take {pieces * units / 2**30:.1f} GiB of the "
+            f"{memory / 2**30:.1f} allowed; give a shorter line, or more with --memory."
+        )
+
+
+def _step(net: PiecewiseNet, k: int, now: Stretch, bound: _Bound, tolerance: float) -> tuple[Stretch, ...]:
+    """One layer further: its kinks cut the pieces, its function is applied on each.
+
+    Where so many new pieces would not fit, the stretch in two parts instead, cut at a kink in the middle.
+    """
     layer = net.layers[k]
     act = layer.activation
     z = _columns(layer.affine, now)
@@ -140,6 +163,8 @@ def _step(net: PiecewiseNet, k: int, now: Stretch, bound: _Bound, tolerance: flo
     t = now.t
     if found:
         where, leader, places = _merge(found)
+        if len(places) > 1 and (now.pieces + len(places)) * layer.size > WIDEST:
+            return _parted(now, where, leader, places)
         snapped += len(where) - len(places)
         piece = np.zeros(len(places), np.intp)
         piece[leader] = where
@@ -154,13 +179,31 @@ def _step(net: PiecewiseNet, k: int, now: Stretch, bound: _Bound, tolerance: flo
     size += CANCELLED * terms
     np.copyto(size, terms, where=lost)
     alive = [net.last_read[j] > k + 1 for j in range(len(now.sources))]
-    return Stretch(
+    after = Stretch(
         t,
         (*_kept(now.sources, alive, repeat), _apply(act, z, pieces)),
         (*_kept(now.sizes, alive, repeat), _apply(_unsigned(act), size, pieces)),
         (*(repeat(p) for p in now.patterns), pieces),
         now.snapped + snapped,
     )
+    return (after,)
+
+
+def _parted(now: Stretch, where: np.ndarray, leader: np.ndarray, places: np.ndarray) -> tuple[Stretch, ...]:
+    """The stretch as it is, in two parts that meet at the middle one of the places where kinks will be."""
+    middle = len(places) // 2
+    piece = int(where[np.flatnonzero(leader == middle)[0]])
+    spread = np.zeros(now.pieces, np.intp)
+    spread[piece] = 1
+    repeat, alive = _Repeat(spread), [True] * len(now.sources)
+    wider = Stretch(
+        np.insert(now.t, piece + 1, places[middle]),
+        tuple(_kept(now.sources, alive, repeat)),
+        tuple(_kept(now.sizes, alive, repeat)),
+        tuple(repeat(p) for p in now.patterns),
+        now.snapped,
+    )
+    return wider.cut(piece + 1)
 
 
 def _kept(

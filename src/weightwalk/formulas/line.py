@@ -156,6 +156,7 @@ def line(
     *,
     tolerance: float = 1e-12,
     max_pieces: int = 2_000_000,
+    memory: int = 2 << 30,
     seed: int = 0,
     oracle: Oracle | None = None,
     progress: Progress | None = None,
@@ -171,6 +172,7 @@ def line(
         end: Where to end; inf for no end.
         tolerance: See `Line`.
         max_pieces: More pieces than this are refused.
+        memory: Bytes that the patterns of all pieces may take.
         seed: Of the fresh points of the certificate.
         oracle: The net by other means in float64, against which the formula is held; without it the net itself.
         progress: Told of every layer.
@@ -188,7 +190,7 @@ def line(
     """
     start, end = _ends(start, end)
     _check_net(net)
-    stretches, ys, sizes = propagate(net, start, end, tolerance, max_pieces, progress)
+    stretches, ys, sizes = propagate(net, start, end, tolerance, max_pieces, progress, memory)
     t, pattern = joined(stretches)
     y = np.concatenate(ys, axis=2)
     size = np.concatenate([s[:, 0] for s in sizes], axis=1)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from weightwalk.formulas.lift import Lifted, forward_slice
+from weightwalk.formulas.piecewise import NUMBERS
 from weightwalk.readings.replay import Replay
 from weightwalk.recorder.trees import tensors_by_path
 
@@ -19,9 +20,6 @@ Oracle = Callable[[np.ndarray], np.ndarray]
 
 FEW = 3
 """Points on which it is tried out."""
-
-NUMBERS = 1 << 23
-"""Numbers of the widest layer that are computed at a time."""
 
 
 def oracle_of(

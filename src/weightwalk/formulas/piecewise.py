@@ -25,6 +25,9 @@ import numpy as np
 Matrix = Any
 """What stands for W: a float64 array, a SciPy sparse array, or a SciPy ``LinearOperator``, of shape (rows, columns)."""
 
+NUMBERS = 1 << 23
+"""Numbers of the widest layer that are computed at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Affine:
@@ -199,8 +202,12 @@ class PiecewiseNet:
         return tuple(last)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """y in float64, (N, outputs), at inputs (N, n)."""
-        return self.run(x)[0]
+        """y in float64, (N, outputs), at inputs (N, n); some at a time, so that wide layers fit into memory."""
+        x = np.asarray(x, np.float64)
+        step = max(1, NUMBERS // max([1, self.n, *(layer.size for layer in self.layers)]))
+        if len(x) <= step:
+            return self.run(x)[0]
+        return np.concatenate([self.run(x[i : i + step])[0] for i in range(0, len(x), step)])
 
     def run(self, x: np.ndarray, keep: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
         """y, (N, outputs), and with `keep` every pre-activation, (N, n_k) per layer."""
