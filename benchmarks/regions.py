@@ -54,8 +54,8 @@ def train(widths: tuple[int, ...], steps: int) -> list[Any]:
 
 def ours(weights: list[Any], most: int) -> Callable[[], dict[str, Any]]:
     """Geometry and maps; what the certificate takes is told beside it."""
-    from weightwalk.formulas import plane
     from weightwalk.formulas.piecewise import mlp
+    from weightwalk.formulas.planes import plane
 
     net, spent = mlp(weights[0::2], weights[1::2]), [0.0]
     certify = plane.certify

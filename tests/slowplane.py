@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from weightwalk.formulas.certificate import Certificate
-from weightwalk.formulas.partition import Partition
 from weightwalk.formulas.piecewise import PiecewiseNet, mlp
+from weightwalk.formulas.planes.partition import Partition
 
 Point = tuple[Fraction, Fraction]
 Map = tuple[Fraction, Fraction, Fraction]  # a x + b y + c

@@ -13,7 +13,7 @@ from benchmarks.targets import verdicts
 def test_a_fine_grid_finds_nearly_what_ours_finds() -> None:
     rng = np.random.default_rng(0)
     weights = [w for a, b in ((2, 6), (6, 6), (6, 1)) for w in (rng.normal(size=(b, a)), rng.normal(size=b))]
-    from weightwalk.formulas import plane
+    from weightwalk.formulas.planes import plane
 
     certify = plane.certify
     try:

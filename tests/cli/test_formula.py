@@ -293,7 +293,7 @@ def test_the_loss_along_a_weight(tmp_path: Path) -> None:
     sqrt = ww.load_net("sqrt", seed=0)
     x = torch.linspace(0, 10, 101)[:, None]
     wanted = nn.functional.mse_loss(sqrt.module.double()(x.double()), x.sqrt().double()).item()  # type: ignore[attr-defined]
-    from weightwalk.formulas.parameters import loss_along_parameter
+    from weightwalk.formulas.losses.parameters import loss_along_parameter
 
     found = loss_along_parameter(sqrt.module, (x[:1].double(),), "fc1.weight[2, 0]", (x.numpy(), x.sqrt().numpy()))
     assert found.loss == pytest.approx(wanted, rel=1e-9)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from weightwalk.formulas.decisions import decisions
 from weightwalk.formulas.formula import Formula, formula
+from weightwalk.formulas.planes.decisions import decisions
 from weightwalk.nets import load_net
 from weightwalk.nets.nnet import read_nnet
 

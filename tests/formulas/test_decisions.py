@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.decisions import Decisions, decisions, outlines
 from weightwalk.formulas.piecewise import PiecewiseNet, mlp
-from weightwalk.formulas.plane import partition
+from weightwalk.formulas.planes.decisions import Decisions, decisions, outlines
+from weightwalk.formulas.planes.plane import partition
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
 

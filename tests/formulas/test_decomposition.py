@@ -11,11 +11,11 @@ from slowplane import partition
 
 from weightwalk.cli.formula_jobs import _shares
 from weightwalk.errors import UsageError
-from weightwalk.formulas.decomposition import indices
-from weightwalk.formulas.line import line
+from weightwalk.formulas.fits.rank import sensitivity
+from weightwalk.formulas.integrals.decomposition import indices
+from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.plane import partition as enumerate_plane
-from weightwalk.formulas.sensitivity import sensitivity
+from weightwalk.formulas.planes.plane import partition as enumerate_plane
 from weightwalk.show.terminal import plain
 
 BOX = ((-1.0, 2.0), (0.0, 0.5))
@@ -86,7 +86,7 @@ def test_near_vertical_edges_and_thin_gaps_cost_no_digits() -> None:
 def test_it_is_done_in_pieces_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     of = enumerate_plane(mlp(*random_net(6, 2, 12, 12, 1)))
     whole = indices(of)
-    monkeypatch.setattr("weightwalk.formulas.decomposition.PAIRS", 50)
+    monkeypatch.setattr("weightwalk.formulas.integrals.decomposition.PAIRS", 50)
     np.testing.assert_allclose(indices(of).first, whole.first, rtol=1e-12)
 
 
@@ -103,7 +103,7 @@ def test_a_constant_has_no_indices() -> None:
 def test_what_has_no_indices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="A line has one coordinate, which explains all of the variance"):
         indices(line(mlp([np.ones((1, 1))], [np.zeros(1)]), 0.0, 1.0))  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr("weightwalk.formulas.decomposition.MOST", 10)
+    monkeypatch.setattr("weightwalk.formulas.integrals.decomposition.MOST", 10)
     with pytest.raises(UsageError, match=r"would sum \d+ crossings, more than 10: take a smaller box"):
         indices(partition(*random_net(1, 2, 5, 1)))
 
@@ -119,6 +119,6 @@ def test_how_it_reads() -> None:
 def test_the_command_leaves_out_what_would_take_minutes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("weightwalk.formulas.decomposition.MOST", 10)
+    monkeypatch.setattr("weightwalk.formulas.integrals.decomposition.MOST", 10)
     assert _shares(partition(*random_net(1, 2, 5, 1))) == []
     assert "crossings, more than 10: take a smaller box" in capsys.readouterr().err

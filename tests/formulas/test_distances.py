@@ -12,12 +12,12 @@ import scipy.sparse
 from formulas.local_nets import activation, dense, random_net
 from scipy.sparse.linalg import aslinearoperator
 
-from weightwalk.formulas import distances
-from weightwalk.formulas.frozen import Frozen, half_spaces
-from weightwalk.formulas.local import local
-from weightwalk.formulas.local_checks import certify
-from weightwalk.formulas.operators import after, before, cost, row_norms, some_columns, some_rows, term_sizes
 from weightwalk.formulas.piecewise import Affine, Layer, PiecewiseNet, mlp
+from weightwalk.formulas.points import distances
+from weightwalk.formulas.points.checks import certify
+from weightwalk.formulas.points.frozen import Frozen, half_spaces
+from weightwalk.formulas.points.local import local
+from weightwalk.formulas.points.matrices import after, before, cost, row_norms, some_columns, some_rows, term_sizes
 
 
 def numpy_mlp(*sizes: int, seed: int = 0) -> PiecewiseNet:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.spatial import ConvexHull
 
-from weightwalk.formulas import minimal as minimal_module
-from weightwalk.formulas.facets import flips
-from weightwalk.formulas.local import Local, local
-from weightwalk.formulas.local_checks import certify
 from weightwalk.formulas.piecewise import PiecewiseNet, mlp
+from weightwalk.formulas.points import minimal as minimal_module
+from weightwalk.formulas.points.checks import certify
+from weightwalk.formulas.points.facets import flips
+from weightwalk.formulas.points.local import Local, local
 
 
 def numpy_mlp(*sizes: int, seed: int = 0) -> PiecewiseNet:

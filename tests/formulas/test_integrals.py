@@ -13,10 +13,10 @@ from slowplane import exact_pieces, moments, partition
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.certificate import Certificate
-from weightwalk.formulas.integrals import cells, summary
-from weightwalk.formulas.line import line
+from weightwalk.formulas.integrals.summary import cells, summary
+from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.plane import partition as enumerate_plane
+from weightwalk.formulas.planes.plane import partition as enumerate_plane
 
 # |x| + |y| = relu(x) + relu(-x) + relu(y) + relu(-y)
 ABSOLUTE = ([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.ones((1, 4))], [np.zeros(4), np.zeros(1)])

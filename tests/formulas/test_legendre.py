@@ -11,12 +11,12 @@ from numpy.polynomial import legendre as reference
 from slowplane import Point, exact_pieces, partition
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas import basis
-from weightwalk.formulas.integrals import cells
-from weightwalk.formulas.legendre import bending, enclose, halved, legendre_surrogate, rule
-from weightwalk.formulas.line import line
+from weightwalk.formulas.fits import basis
+from weightwalk.formulas.fits.legendre import bending, enclose, halved, legendre_surrogate, rule
+from weightwalk.formulas.fits.surrogates import surrogate
+from weightwalk.formulas.integrals.summary import cells
+from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.surrogates import surrogate
 
 ABSOLUTE = ([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.ones((1, 4))], [np.zeros(4), np.zeros(1)])
 
@@ -172,7 +172,7 @@ def test_a_constant_net_has_no_r2() -> None:
 def test_it_is_done_in_pieces_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     of = partition(*random_net(2, 2, 6, 5, 2))
     whole = legendre_surrogate(of, 4).legendre
-    monkeypatch.setattr("weightwalk.formulas.legendre.CHUNK", 500)
+    monkeypatch.setattr("weightwalk.formulas.fits.legendre.CHUNK", 500)
     np.testing.assert_allclose(legendre_surrogate(of, 4).legendre, whole, atol=1e-15)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import weightwalk as ww
 from weightwalk.errors import UsageError
-from weightwalk.formulas.lift import lift
+from weightwalk.formulas.lifts.lift import lift
 from weightwalk.formulas.oracle import oracle_of, replay_oracle
 
 
@@ -259,7 +259,7 @@ def test_a_constant_output_is_refused() -> None:
 
 
 def test_a_large_convolution_stays_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    from weightwalk.formulas import lift_rules
+    from weightwalk.formulas.lifts import linear as lift_rules
 
     monkeypatch.setattr(lift_rules, "LARGEST", 10)
     torch.manual_seed(0)

@@ -11,8 +11,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas import kinks as kinks_module
-from weightwalk.formulas.line import Line, line
+from weightwalk.formulas.lines import kinks as kinks_module
+from weightwalk.formulas.lines.line import Line, line
 from weightwalk.formulas.piecewise import Activation, Affine, Layer, PiecewiseNet, identity, mlp, relu
 
 INF = np.inf
@@ -332,7 +332,7 @@ def test_the_certificate_is_held_against_the_oracle() -> None:
 
 
 def test_a_formula_that_jumps_is_not_certified() -> None:
-    from weightwalk.formulas.line import _certificate
+    from weightwalk.formulas.lines.line import _certificate
 
     net = random_mlp([1, 8, 1])
     found = line(net, -3.0, 3.0)

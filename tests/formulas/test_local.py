@@ -16,10 +16,10 @@ from torch import nn
 
 import weightwalk as ww
 from weightwalk.errors import UsageError
-from weightwalk.formulas.lift import lift
-from weightwalk.formulas.local import first_order, local
-from weightwalk.formulas.local_checks import certify
+from weightwalk.formulas.lifts.lift import lift
 from weightwalk.formulas.piecewise import PiecewiseNet, mlp
+from weightwalk.formulas.points.checks import certify
+from weightwalk.formulas.points.local import first_order, local
 
 
 def mlp_of(module: nn.Sequential) -> PiecewiseNet:

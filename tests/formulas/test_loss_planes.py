@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.loss_planes import loss_plane
-from weightwalk.formulas.moving import entry
-from weightwalk.formulas.parameters import loss_over_parameters
+from weightwalk.formulas.losses.moving import entry
+from weightwalk.formulas.losses.parameters import loss_over_parameters
+from weightwalk.formulas.losses.planes import loss_plane
+from weightwalk.formulas.losses.slices import loss_along
 from weightwalk.formulas.piecewise import Affine, Layer, PiecewiseNet, identity, mlp, relu
-from weightwalk.formulas.slices import loss_along
 
 BOX = ((-2.0, 2.0), (-3.0, 1.0))
 

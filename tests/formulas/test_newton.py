@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.line import Line, line
+from weightwalk.formulas.lines.line import Line, line
 from weightwalk.formulas.newton import iterates, roots
 from weightwalk.formulas.piecewise import mlp
 

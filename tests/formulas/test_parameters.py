@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 
 import weightwalk as ww
 from weightwalk.errors import UsageError
-from weightwalk.formulas.parameters import locate, loss_along_parameter
+from weightwalk.formulas.losses.parameters import locate, loss_along_parameter
 from weightwalk.nets import GALLERY
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acasxu" / "ACASXU_1_1.nnet"

@@ -13,10 +13,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import aslinearoperator
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas import carry
-from weightwalk.formulas.partition import Box, Partition
 from weightwalk.formulas.piecewise import Activation, Affine, Layer, PiecewiseNet, identity, mlp, relu
-from weightwalk.formulas.plane import partition
+from weightwalk.formulas.planes import carry
+from weightwalk.formulas.planes.partition import Box, Partition
+from weightwalk.formulas.planes.plane import partition
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
 

@@ -12,10 +12,10 @@ from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas import rational_net
-from weightwalk.formulas.line import line
+from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import Activation, Affine, Layer, PiecewiseNet, mlp, relu
-from weightwalk.formulas.rational import check, line_exact, partition_exact
+from weightwalk.formulas.rationals import check, line_exact, partition_exact
+from weightwalk.formulas.rationals import net as rational_net
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
 
@@ -175,10 +175,15 @@ def test_no_code_is_shared_with_the_float_forms() -> None:
     import ast
     import inspect
 
-    from weightwalk.formulas import rational_line, rational_plane
+    from weightwalk.formulas.rationals import line as rational_line
+    from weightwalk.formulas.rationals import plane as rational_plane
 
-    for module, name in itertools.product((rational_line, rational_net, rational_plane), ("kinks", "plane", "rings")):
+    for module, name in itertools.product(
+        (rational_line, rational_net, rational_plane), ("lines.kinks", "planes.plane", "planes.rings")
+    ):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.ImportFrom):
                 assert node.module != f"weightwalk.formulas.{name}"
-                assert not (node.module == "weightwalk.formulas.line" and [a.name for a in node.names] != ["Line"])
+                assert not (
+                    node.module == "weightwalk.formulas.lines.line" and [a.name for a in node.names] != ["Line"]
+                )

@@ -1,7 +1,7 @@
 """Float formulas of nets whose weights are not generic, against fractions: nothing may be wrong.
 
 Small integers, halves, pruned and duplicated units, lines through one point, dead units: where kinks coincide, a fast
-enumerator is tempted to count twice or to miss. The referee is `weightwalk.formulas.rational`.
+enumerator is tempted to count twice or to miss. The referee is `weightwalk.formulas.rationals`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from weightwalk.formulas.line import line
+from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import Activation, Affine, Layer, PiecewiseNet, mlp, relu
-from weightwalk.formulas.plane import partition
-from weightwalk.formulas.rational import check, check_partition, line_exact, partition_exact
+from weightwalk.formulas.planes.plane import partition
+from weightwalk.formulas.rationals import check, check_partition, line_exact, partition_exact
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
 NETS = 300

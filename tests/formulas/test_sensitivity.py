@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from weightwalk.errors import UsageError
+from weightwalk.formulas.fits.rank import sensitivity
+from weightwalk.formulas.fits.rankings import chance, chance_correlation, in_order, rank_correlation
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.rankings import chance, chance_correlation, in_order, rank_correlation
-from weightwalk.formulas.sensitivity import sensitivity
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
 

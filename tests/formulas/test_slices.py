@@ -13,9 +13,9 @@ from scipy import sparse
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.moving import Weight, entry
+from weightwalk.formulas.losses.moving import Weight, entry
+from weightwalk.formulas.losses.slices import LossLine, loss_along
 from weightwalk.formulas.piecewise import Activation, Affine, Layer, PiecewiseNet, mlp
-from weightwalk.formulas.slices import LossLine, loss_along
 
 
 def random_net(sizes: tuple[int, ...], seed: int = 0) -> PiecewiseNet:

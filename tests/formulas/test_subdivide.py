@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weightwalk.formulas.rings import Rings, lowest, members, pack, ranges, single, unpack
-from weightwalk.formulas.subdivide import Divided, Table, _main_run, divide, snapped
+from weightwalk.formulas.planes.rings import Rings, lowest, members, pack, ranges, single, unpack
+from weightwalk.formulas.planes.subdivide import Divided, Table, _main_run, divide, snapped
 
 SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 

@@ -11,9 +11,9 @@ from numpy.polynomial import legendre as reference
 from scipy import integrate
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas import basis
+from weightwalk.formulas.fits import basis
+from weightwalk.formulas.fits.surrogates import surrogate
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.surrogates import surrogate
 
 
 def root(x: np.ndarray) -> np.ndarray:

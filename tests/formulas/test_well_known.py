@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import weightwalk as ww
+from weightwalk.formulas.fits.surrogates import surrogate
 from weightwalk.formulas.formula import formula
-from weightwalk.formulas.local import first_order
-from weightwalk.formulas.surrogates import surrogate
+from weightwalk.formulas.points.local import first_order
 
 
 def test_a_linear_net_reads_y_is_2x_plus_3() -> None:

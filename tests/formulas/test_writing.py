@@ -19,13 +19,13 @@ from formulas.written import CORNER, HALVES, failed, random_mlp, run
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.affine import affine_map
-from weightwalk.formulas.line import line
-from weightwalk.formulas.local import local
+from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import mlp
-from weightwalk.formulas.plane import partition
-from weightwalk.formulas.rational import line_exact
-from weightwalk.formulas.writing import latex, python, text, write
-from weightwalk.formulas.writing_words import affine, list_source, number
+from weightwalk.formulas.planes.plane import partition
+from weightwalk.formulas.points.local import local
+from weightwalk.formulas.rationals import line_exact
+from weightwalk.formulas.writing.words import affine, list_source, number
+from weightwalk.formulas.writing.written import latex, python, text, write
 
 # -- words ------------------------------------------------------------------------------------------------------------
 

@@ -14,12 +14,12 @@ from formulas.written import CORNER, HALVES, random_mlp, run
 from weightwalk.errors import UsageError
 from weightwalk.formulas.affine import affine_map
 from weightwalk.formulas.certificate import Certificate
-from weightwalk.formulas.local import local
 from weightwalk.formulas.piecewise import Activation, Affine, Layer, PiecewiseNet, mlp, relu
-from weightwalk.formulas.plane import partition
-from weightwalk.formulas.rational import partition_exact
-from weightwalk.formulas.writing import expression, latex, python, text
-from weightwalk.formulas.writing_regions import half_planes
+from weightwalk.formulas.planes.plane import partition
+from weightwalk.formulas.points.local import local
+from weightwalk.formulas.rationals import partition_exact
+from weightwalk.formulas.writing.regions import half_planes
+from weightwalk.formulas.writing.written import expression, latex, python, text
 
 # -- planes -----------------------------------------------------------------------------------------------------------
 

@@ -238,8 +238,8 @@ def test_a_formula_that_failed_says_so_in_its_picture(line: Formula, tmp_path: P
 
 
 def test_the_loss_is_drawn_as_parabolas(tmp_path: Path) -> None:
-    from weightwalk.formulas.moving import entry
-    from weightwalk.formulas.slices import loss_along
+    from weightwalk.formulas.losses.moving import entry
+    from weightwalk.formulas.losses.slices import loss_along
 
     rng = np.random.default_rng(0)
     small = mlp([rng.normal(size=(4, 1)), rng.normal(size=(1, 4))], [rng.normal(size=4), rng.normal(size=1)])
@@ -258,8 +258,8 @@ def test_the_loss_is_drawn_as_parabolas(tmp_path: Path) -> None:
 
 
 def test_the_loss_over_two_weights_is_drawn_and_told(tmp_path: Path) -> None:
-    from weightwalk.formulas.loss_planes import loss_plane
-    from weightwalk.formulas.moving import entry
+    from weightwalk.formulas.losses.moving import entry
+    from weightwalk.formulas.losses.planes import loss_plane
     from weightwalk.show.formulas import loss_lines
 
     rng = np.random.default_rng(0)

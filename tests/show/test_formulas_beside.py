@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from weightwalk.formulas.certificate import Certificate, Check
-from weightwalk.formulas.integrals import summary
-from weightwalk.formulas.legendre import legendre_surrogate
-from weightwalk.formulas.line import Line, line
-from weightwalk.formulas.moving import entry
+from weightwalk.formulas.fits.legendre import legendre_surrogate
+from weightwalk.formulas.fits.rank import sensitivity
+from weightwalk.formulas.fits.surrogates import surrogate
+from weightwalk.formulas.integrals.summary import summary
+from weightwalk.formulas.lines.line import Line, line
+from weightwalk.formulas.losses.moving import entry
+from weightwalk.formulas.losses.slices import LossLine, loss_along
 from weightwalk.formulas.newton import roots
-from weightwalk.formulas.partition import Partition
 from weightwalk.formulas.piecewise import PiecewiseNet, mlp
-from weightwalk.formulas.plane import partition
-from weightwalk.formulas.sensitivity import sensitivity
-from weightwalk.formulas.slices import LossLine, loss_along
-from weightwalk.formulas.surrogates import surrogate
+from weightwalk.formulas.planes.partition import Partition
+from weightwalk.formulas.planes.plane import partition
 from weightwalk.show.formula_layout import told
 from weightwalk.show.formulas import loss_lines, sensitivity_lines, summary_lines, surrogate_lines
 from weightwalk.show.formulas_fitted import power

@@ -37,7 +37,7 @@ def fits(request: Request, net: Any) -> Found:
     found = Found(None, [], data, net)
     seed = request["seed"] or 0
     if request["surrogate"] is not None:
-        from weightwalk.formulas.surrogates import surrogate
+        from weightwalk.formulas.fits.surrogates import surrogate
 
         kind = "per-input" if request["per_input"] else "total"
         with common.working("fitting"):
@@ -53,7 +53,7 @@ def fits(request: Request, net: Any) -> Found:
 
 
 def _rankings(request: Request, f: Any, box: Any, targets: Any, seed: int) -> list[Any]:
-    from weightwalk.formulas.sensitivity import sensitivity
+    from weightwalk.formulas.fits.rank import sensitivity
 
     if len(f.outputs) > RANKED:
         raise UsageError(

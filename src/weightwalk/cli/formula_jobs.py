@@ -248,12 +248,12 @@ def _more(request: Request, found: Any) -> list[Any]:
         facts = _as_pieces(found, request)
     out: list[Any] = []
     if request["summary"]:
-        from weightwalk.formulas.integrals import summary
+        from weightwalk.formulas.integrals.summary import summary
 
         out.append(summary(facts, seed=seed))
         out += _shares(facts)
     if request["legendre"] is not None:
-        from weightwalk.formulas.legendre import legendre_surrogate
+        from weightwalk.formulas.fits.legendre import legendre_surrogate
 
         kind = "per-input" if request["per_input"] else "total"
         out.append(legendre_surrogate(facts, request["legendre"], kind, seed=seed, memory=request.memory))
@@ -262,8 +262,8 @@ def _more(request: Request, found: Any) -> list[Any]:
 
 def _shares(facts: Any) -> list[Any]:
     """Exact Sobol' indices, where there are two inputs and not too many regions."""
-    from weightwalk.formulas.decomposition import indices
-    from weightwalk.formulas.partition import Partition
+    from weightwalk.formulas.integrals.decomposition import indices
+    from weightwalk.formulas.planes.partition import Partition
 
     if not isinstance(facts, Partition):
         return []
@@ -276,7 +276,7 @@ def _shares(facts: Any) -> list[Any]:
 
 def _decisions(request: Request, found: Any) -> Any:
     """Which output leads where."""
-    from weightwalk.formulas.decisions import decisions
+    from weightwalk.formulas.planes.decisions import decisions
 
     if found.kind != "plane":
         raise UsageError("--decide is drawn on a plane: say which with --plane, such as --plane 0,1.")
@@ -294,10 +294,10 @@ def _as_pieces(found: Any, request: Request) -> Any:
         )
     sides = intervals(request.box, n, [(-1.0, 1.0)] * n)
     if n == 1:
-        from weightwalk.formulas.line import line
+        from weightwalk.formulas.lines.line import line
 
         return line(found.facts.net, *sides[0])
-    from weightwalk.formulas.plane import partition
+    from weightwalk.formulas.planes.plane import partition
 
     return partition(found.facts.net, sides)
 

@@ -19,7 +19,7 @@ def losses(request: Request, net: Any) -> Found:
         UsageError: There is no data, no such weight, or the loss has no such formula.
     """
     from weightwalk.cli.formula_jobs import Found, own_data
-    from weightwalk.formulas.parameters import loss_along_parameter, loss_over_parameters
+    from weightwalk.formulas.losses.parameters import loss_along_parameter, loss_over_parameters
     from weightwalk.formulas.places import intervals
 
     if net.expects.ids:

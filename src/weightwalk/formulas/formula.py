@@ -13,7 +13,7 @@ from torch import nn
 from weightwalk.errors import UsageError
 from weightwalk.formulas.affine import affine_map
 from weightwalk.formulas.certificate import Certificate, Check
-from weightwalk.formulas.lift import Lifted, lift
+from weightwalk.formulas.lifts.lift import Lifted, lift
 from weightwalk.formulas.naming import box_on, named, own_box
 from weightwalk.formulas.oracle import Oracle, module_oracle, oracle_of
 from weightwalk.formulas.piecewise import PiecewiseNet
@@ -67,7 +67,7 @@ class Formula:
         return self.facts.net.outputs
 
     def text(self, **options: Any) -> str:
-        """As plain text; see `weightwalk.formulas.writing`."""
+        """As plain text; see `weightwalk.formulas.writing.written`."""
         return self._written("text", **options)
 
     def latex(self, **options: Any) -> str:
@@ -79,7 +79,7 @@ class Formula:
         return self._written("python", **options)
 
     def _written(self, form: str, **options: Any) -> str:
-        from weightwalk.formulas.writing import write
+        from weightwalk.formulas.writing.written import write
 
         return write(self, form, **options)
 
@@ -141,7 +141,7 @@ def formula(
         max_regions: More regions than this are refused.
         memory: Bytes that an enumeration may take.
         progress: Told (done, total).
-        **options: For `weightwalk.formulas.line.line`, `.plane.partition` or `.local.local`.
+        **options: For `weightwalk.formulas.lines.line.line`, `.plane.partition` or `.local.local`.
 
     Returns:
         A `Formula`; with `weight` a `LossLine` or `LossPlane`, with `surrogate` a `Surrogate`. Each has a certificate.
@@ -161,12 +161,12 @@ def formula(
         ([0.0], [-1.0, 1.0], True)
     """
     if weight is not None or surrogate is not None:
-        from weightwalk.formulas import fits
+        from weightwalk.formulas.fits.asked import fitted, loss
 
         if weight is not None:
-            return fits.loss(net_or_walk, weight, data, box, seed, max_regions, memory)
+            return loss(net_or_walk, weight, data, box, seed, max_regions, memory)
         assert surrogate is not None
-        return fits.fitted(net_or_walk, surrogate, box, data, select, per_input, seed, memory)
+        return fitted(net_or_walk, surrogate, box, data, select, per_input, seed, memory)
     name, lifted, oracle, native = _lifted(net_or_walk, at, line, plane, output)
     net = lifted.net
     if select is not None:
@@ -220,8 +220,8 @@ class _Request:
 
     def line(self, flat: Flat | None) -> Formula:
         """Every kink along a line, or of a net of one input."""
-        from weightwalk.formulas.line import line
-        from weightwalk.formulas.rational import check, line_exact
+        from weightwalk.formulas.lines.line import line
+        from weightwalk.formulas.rationals import check, line_exact
 
         whole = (-np.inf, np.inf)
         everything = isinstance(self.box, str) and self.box == "all"
@@ -236,8 +236,8 @@ class _Request:
 
     def plane(self, flat: Flat | None) -> Formula:
         """Every region of a plane, or of a net of two inputs."""
-        from weightwalk.formulas.plane import partition
-        from weightwalk.formulas.rational import check_partition, partition_exact
+        from weightwalk.formulas.planes.plane import partition
+        from weightwalk.formulas.rationals import check_partition, partition_exact
 
         everything = isinstance(self.box, str) and self.box == "all"
         box = None if everything else intervals(self.box, 2, ((-1.0, 1.0), (-1.0, 1.0)))
@@ -252,7 +252,7 @@ class _Request:
 
     def point(self, x: np.ndarray) -> Formula:
         """The map around one input."""
-        from weightwalk.formulas.local import local
+        from weightwalk.formulas.points.local import local
 
         if self.exact:
             raise UsageError(

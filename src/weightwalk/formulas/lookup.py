@@ -15,7 +15,7 @@ import torch
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.certificate import Certificate, Check, agreement
-from weightwalk.formulas.lift import Lifted
+from weightwalk.formulas.lifts.lift import Lifted
 from weightwalk.formulas.piecewise import PiecewiseNet
 from weightwalk.readings.account.tensors import tensor_of
 from weightwalk.walks.model import Value
@@ -62,12 +62,12 @@ class Lookup:
         return tuple(self.values.argmax(1).tolist())
 
     def expressions(self, digits: int | None = None, style: str = "text") -> tuple[str, ...]:
-        """Each output as a nested formula of e0, e1 ...; see `weightwalk.formulas.writing.expression`.
+        """Each output as a nested formula of e0, e1 ...; see `weightwalk.formulas.writing.written.expression`.
 
         Raises:
             UsageError: The net is too large to be written so.
         """
-        from weightwalk.formulas.writing import expression
+        from weightwalk.formulas.writing.written import expression
 
         return tuple(expression(self.net, k, digits=digits, style=style) for k in range(len(self.outputs)))  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ class Lookup:
 
     def latex(self) -> str:
         """As LaTeX: the table, and an equation per output."""
-        from weightwalk.formulas.writing_words import number, symbol
+        from weightwalk.formulas.writing.words import number, symbol
 
         heads = " & ".join(symbol(name, "latex") for name in self.inputs)
         rows = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from weightwalk.formulas.lift import Lifted
+from weightwalk.formulas.lifts.lift import Lifted
 from weightwalk.formulas.places import Flat
 
 Box = tuple[tuple[float, float], ...]

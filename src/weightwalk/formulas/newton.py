@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from weightwalk.errors import UsageError
-from weightwalk.formulas.line import Line
+from weightwalk.formulas.lines.line import Line
 
 MOST = 64
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from weightwalk.formulas.lift import Lifted, forward_slice
+from weightwalk.formulas.lifts.lift import Lifted, forward_slice
 from weightwalk.formulas.piecewise import NUMBERS
 from weightwalk.readings.replay import Replay
 from weightwalk.recorder.trees import tensors_by_path

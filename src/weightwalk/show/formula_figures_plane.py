@@ -165,7 +165,7 @@ def _paint_decision(axes: Any, plane: Any, sides: Any, output: int, least: bool 
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    from weightwalk.formulas.decisions import decisions, outlines
+    from weightwalk.formulas.planes.decisions import decisions, outlines
 
     found = decisions(plane, least)
     names, word = plane.net.outputs, "least" if least else "greatest"

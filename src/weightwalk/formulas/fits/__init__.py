@@ -1,0 +1,1 @@
+"""Polynomials in place of a net, and which inputs matter."""

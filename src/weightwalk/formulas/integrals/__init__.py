@@ -1,0 +1,1 @@
+"""What pieces add up to."""

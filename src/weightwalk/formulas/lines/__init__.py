@@ -1,0 +1,1 @@
+"""Every kink of a net of one number."""

@@ -1,0 +1,1 @@
+"""The exact loss along weights."""

@@ -1,0 +1,1 @@
+"""Every region of a net of two numbers."""
