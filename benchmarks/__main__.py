@@ -75,6 +75,15 @@ def _newest() -> Path | None:
     return max(RESULTS.glob("*.json"), default=None, key=lambda p: p.name)
 
 
+def _renewed(old: dict[str, Any], new: dict[str, Any], sections: list[str]) -> dict[str, Any]:
+    """The last results with some sections measured anew; the page says which, when and under what load."""
+    for section in sections:
+        if section in new["sections"]:
+            old["sections"][section] = new["sections"][section]
+            old["run"].setdefault("renewed", {})[section] = {"machine": new["machine"], "run": new["run"]}
+    return old
+
+
 def main() -> int:
     """Run, show, keep."""
     a = _arguments()
@@ -90,6 +99,9 @@ def main() -> int:
     results = {"machine": facts, "run": run, "sections": _sections(a)}
     run["load_after"] = machine.load()
     report.show(results)
+    newest = _newest()
+    if a.only and a.write and newest is not None:
+        results = _renewed(json.loads(newest.read_text()), results, a.only)
     if a.write or not (a.only or a.quick or a.no_peers):
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{facts['date'][:16].replace(':', '').replace(' ', '-')}.json"

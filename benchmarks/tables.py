@@ -130,10 +130,20 @@ def conditions(results: Mapping[str, Any]) -> list[str]:
     m, run = results["machine"], results["run"]
     versions = ", ".join(f"{name} {version or 'absent'}" for name, version in m["versions"].items())
     shared = f"load average {run['load_before']} before and {run['load_after']} after"
+    renewed = [_renewed(section, part) for section, part in run.get("renewed", {}).items()]
     return [
         f"{m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}"
         + (f", {m['cuda']}" if m["cuda"] else "") + f"; {shared}",
         f"{m['date']}; Python {m['python']}; {versions} (commit {m['commit']})",
         f"{m['threads']} thread{'s' if m['threads'] != 1 else ''}, batch 1, no gradients, random weights; "
         f"{run['rounds']} rounds",
+        *renewed,
     ]  # fmt: skip
+
+
+def _renewed(section: str, part: Mapping[str, Any]) -> str:
+    m, run = part["machine"], part["run"]
+    return (
+        f"{section}: in a later run of its own, {m['date']}, commit {m['commit']}; load average {run['load_before']} "
+        f"before and {run['load_after']} after"
+    )
