@@ -198,6 +198,16 @@ def test_a_plane_gives_both_counts_and_the_largest_regions(plane: Formula) -> No
     assert f"not shown: {facts.affine_regions - 4} smaller regions" in text
 
 
+def test_what_the_tolerance_decided_is_said_unless_fractions_settled_it() -> None:
+    three = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
+    with torch.no_grad():  # three lines through one point
+        three[0].weight[:] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        three[0].bias.zero_()
+    text = page(formula(three))
+    assert "6 activation regions" in text and "1 vertex held to be on further kinks, by the tolerance of 1e-12" in text
+    assert "further kinks" not in page(formula(three, exact=True))
+
+
 def test_the_areas_of_the_maximal_regions_fill_the_box(plane: Formula) -> None:
     assert plane.facts.affine_areas.sum() == pytest.approx(4.0, rel=1e-12)
     assert len(plane.facts.affine_areas) == plane.facts.affine_regions

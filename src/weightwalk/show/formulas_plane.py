@@ -49,6 +49,8 @@ def plane_lines(plane: Any, width: int, top: int | None, exact: Any = None, pict
     yield Text("")
     yield from region_lines(plane, width, top)
     yield from _smallest(plane, width)
+    if plane.snapped and exact is None:
+        yield from wrapped(_snapped(plane), width, "  ", "dim")
     if exact is not None:
         text = f"in fractions, nothing rounded: {count(exact.activation_regions, 'activation region')}, "
         yield from wrapped(text + count(exact.affine_regions, "maximal affine region"), width, "  ", "dim")
@@ -104,6 +106,15 @@ def _smallest(plane: Any, width: int) -> Iterator[Text]:
     if len(areas):
         text = f"smallest activation region: area {short(areas.min())}; largest: {short(areas.max())}"
         yield from wrapped(text, width, "  ", "dim")
+
+
+def _snapped(plane: Any) -> str:
+    """What the counts rest on where kinks meet in one point, or nearly do."""
+    return (
+        f"{count(plane.snapped, 'vertex', 'vertices')} held to be on further kinks, by the tolerance of "
+        f"{short(plane.tolerance)} of a unit's size: regions finer than that are not told apart; --exact settles it in "
+        f"fractions, for a small net"
+    )
 
 
 # The picture --------------------------------------------------------------------------------------------------------
