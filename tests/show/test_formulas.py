@@ -17,7 +17,7 @@ from torch import nn
 
 from weightwalk.formulas.certificate import Certificate, Check
 from weightwalk.formulas.formula import Formula, formula
-from weightwalk.show.formula_layout import affine_text, certificate_lines, equation_lines, fitted, told
+from weightwalk.show.formula_layout import affine_terms, certificate_lines, equation_lines, fitted, told
 from weightwalk.show.formulas import formula_lines
 from weightwalk.show.formulas_line import braille
 from weightwalk.show.formulas_plane import VIRIDIS, grid, ramp, view
@@ -96,9 +96,10 @@ def test_equations_break_between_terms_only() -> None:
 
 
 def test_signs_and_units_of_an_affine_map() -> None:
-    assert affine_text([1.0, -1.0, 0.0, 2.5], ["a", "b", "c", "d"], -3.0) == "a - b + 2.5 d - 3"
-    assert affine_text([-1.0], ["x"], 0.0) == "-x"
-    assert affine_text([0.5, 2.0], ["", "x"], 0.0) == "0.5 + 2 x", "a constant may stand first"
+    assert affine_terms([1.0, -1.0, 0.0, 2.5], ["a", "b", "c", "d"], -3.0) == ["a", "- b", "+ 2.5 d", "- 3"]
+    assert affine_terms([-1.0], ["x"], 0.0) == ["-x"]
+    assert affine_terms([0.0], ["x"], 0.0) == ["0"]
+    assert affine_terms([0.5, 2.0], ["", "x"], 0.0) == ["0.5", "+ 2 x"], "a constant may stand first"
 
 
 # Lines
@@ -255,7 +256,7 @@ def test_a_point_gives_the_map_and_how_far_it_holds(point: Formula) -> None:
     facts = point.facts
     text = page(point, 130)
     for o, name in enumerate(point.outputs):
-        assert affine_text(facts.A[o], point.inputs, facts.b[o]) in text
+        assert " ".join(affine_terms(facts.A[o], point.inputs, facts.b[o])) in text
         assert f"= {told(facts.y[o])} here" in text
         assert name in text
     assert f"nearest kink: {facts.nearest.unit}, at distance {told(facts.nearest.distance, 9)}" in " ".join(

@@ -157,9 +157,7 @@ def line_drawing(make: Any, found: Any, data: Any, target: Any, data_name: str, 
         if len(inside) <= DOTS:
             axes.plot(inside, y[1:-1, o], "o", color=SERIES[o], markersize=4, markeredgecolor="white",
                       markeredgewidth=0.7, zorder=4)  # fmt: skip
-    shown = 0
-    if len(inside):
-        shown = _name_kinks(axes, line, low, high, corners, y[:, 0])
+    shown = _name_kinks(axes, line, low, high) if len(inside) else 0
     if target is not None:
         t = np.linspace(low, high, 600)
         with np.errstate(all="ignore"):
@@ -178,7 +176,7 @@ def line_drawing(make: Any, found: Any, data: Any, target: Any, data_name: str, 
     axes.spines[["top", "right"]].set_visible(False)
     said = "one affine map, for every input" if found.kind == "affine" else line_title(line, name)
     titled(axes, found, f"{found.name}: {said}")
-    caption(axes, _line_caption(found, kinks, inside, shown, outputs, low, high, name), 38)
+    caption(axes, _line_caption(found, kinks, inside, shown, outputs, low, high), 38)
     return figure
 
 
@@ -206,7 +204,7 @@ def _points(axes: Any, data: Any, low: float, high: float, name: str) -> int:
     return len(x)
 
 
-def _name_kinks(axes: Any, line: Any, low: float, high: float, corners: np.ndarray, y: np.ndarray) -> int:
+def _name_kinks(axes: Any, line: Any, low: float, high: float) -> int:
     """A thin line down from each kink with its unit's name; where they would overlap, those that bend most."""
     places = np.flatnonzero(line.bends)
     places = places[(line.kinks[places] > low) & (line.kinks[places] < high)]
@@ -226,7 +224,7 @@ def _name_kinks(axes: Any, line: Any, low: float, high: float, corners: np.ndarr
 
 
 def _line_caption(
-    found: Any, kinks: np.ndarray, inside: np.ndarray, named: int, outputs: int, low: float, high: float, name: str
+    found: Any, kinks: np.ndarray, inside: np.ndarray, named: int, outputs: int, low: float, high: float
 ) -> str:
     parts = []
     if found.flat is not None:

@@ -99,10 +99,10 @@ def _paint_value(axes: Any, plane: Any, sides: Any, output: int) -> str:
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     bar.set_label(name, fontsize=9)
-    return f"Colour: {name}, at {raster(plane)} x {raster(plane)} points{_others(plane, output)}."
+    return f"Colour: {name}, at {raster(plane)} x {raster(plane)} points{_others(plane)}."
 
 
-def _others(plane: Any, output: int) -> str:
+def _others(plane: Any) -> str:
     rest = len(plane.net.outputs) - 1
     return f"; {count(rest, 'other output')} not drawn" if rest else ""
 
@@ -121,9 +121,7 @@ def _paint_slope(axes: Any, plane: Any, sides: Any, output: int) -> str:
     _wheel_legend(axes, most)
     how = ", drawn as pixels because of their number" if plane.activation_regions > MANY else ""
     name = plane.net.outputs[output]
-    return (
-        f"Colour of a region{how}: the slope of {name}, hue its direction, strength its size{_others(plane, output)}."
-    )
+    return f"Colour of a region{how}: the slope of {name}, hue its direction, strength its size{_others(plane)}."
 
 
 def _wheel(angle: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -340,7 +338,8 @@ def _caption(found: Any, said: str, kinks: Kinks, named: int, points: tuple[int,
     if found.flat is not None:
         words = flat_words(found.flat, found.lifted.net.inputs)
         inputs = len(found.lifted.net.inputs)
-        parts.append(f"A slice: {words}." + (" Nothing is said of inputs off this plane." if inputs > 2 else ""))
+        sliced = inputs > 2
+        parts.append(f"A slice: {words}. Nothing is said of inputs off this plane." if sliced else f"{words[:1].upper()}{words[1:]}.")
     parts.append(said)
     if len(kinks.ends):
         units = len(np.unique(kinks.unit))

@@ -88,15 +88,6 @@ def affine_terms(slopes: Sequence[float], names: Sequence[str], constant: float,
     return [first, *(f"{'-' if value < 0 else '+'} {words}" for value, words in more)]
 
 
-def affine_text(slopes: Sequence[float], names: Sequence[str], constant: float, digits: int = ALL) -> str:
-    """An affine map: the terms whose slope is not 0, then the constant if it is not 0 or stands alone.
-
-    >>> affine_text([2.0, 0.0, -1.0], ["s", "t", "u"], 3.0), affine_text([0.0], ["s"], 0.0)
-    ('2 s - u + 3', '0')
-    """
-    return " ".join(affine_terms(slopes, names, constant, digits))
-
-
 def equation_lines(left: str, terms: Sequence[str], width: int, indent: str = "  ", style: str = "") -> Iterator[Text]:
     """``left = term + term ...`` on lines that break between terms only."""
     left, terms = shown(left), [shown(t) for t in terms]
@@ -169,7 +160,7 @@ def certificate_lines(certificate: Any, width: int, every: bool = False) -> Iter
         text = f"certificate: {failed:,} of {len(checks):,} checks failed, see above"
         yield from wrapped(text, width, "", "bold red")
     else:
-        yield from wrapped(_passed(certificate, checks), width, "", "green")
+        yield from wrapped(_passed(checks), width, "", "green")
     if every:
         rows = [
             ("told" if not c.limit else "ok" if c.ok else "FAILED", c.name, compact(c.found), c.limit)
@@ -181,7 +172,7 @@ def certificate_lines(certificate: Any, width: int, every: bool = False) -> Iter
         yield from wrapped(f"fresh points drawn with seed {certificate.seed}", width, "  ", "dim")
 
 
-def _passed(certificate: Any, checks: Sequence[Any]) -> str:
+def _passed(checks: Sequence[Any]) -> str:
     gaps = [c for c in checks if c.name.startswith(AGREEMENT)]
     passed = f"{count(len(checks), 'check')} passed"
     if not gaps:

@@ -200,7 +200,7 @@ def loss_lines(loss: Any, width: int = 100, top: int | None = 12, certificate: b
     if hasattr(loss, "partitions"):
         from weightwalk.show.formulas_loss_plane import loss_plane_table
 
-        return list(loss_plane_table(loss, width, top, certificate))
+        return list(loss_plane_table(loss, width, certificate))
     from weightwalk.show.formulas_loss import loss_table
 
     return list(loss_table(loss, width, top, certificate))

@@ -26,7 +26,7 @@ def loss_plane_title(loss: Any) -> str:
     )
 
 
-def loss_plane_table(loss: Any, width: int, top: int | None, every: bool = False) -> Iterator[Text]:
+def loss_plane_table(loss: Any, width: int, every: bool = False) -> Iterator[Text]:
     """What it is made of, a picture in shades, where the net stands."""
     yield from refusal_lines(loss.certificate, width)
     yield from wrapped(loss_plane_title(loss), width, "", "bold")

@@ -34,10 +34,10 @@ def training_lines(net: Any, width: int) -> Iterator[Text]:
     yield from wrapped(text, width, "")
     tried = made.get("tried", [])
     if len(tried) > 1:
-        yield from wrapped(_tried(tried, recipe, history.seed), width, "", "dim")
+        yield from wrapped(_tried(tried, history.seed), width, "", "dim")
 
 
-def _tried(tried: list[dict[str, Any]], recipe: dict[str, Any], chosen: int) -> str:
+def _tried(tried: list[dict[str, Any]], chosen: int) -> str:
     if "rmse" in tried[0]:
         errors = sorted(t["rmse"] for t in tried)
         return (

@@ -279,8 +279,8 @@ def lift(walk: Walk, output: str | None = None) -> Lifted:
 
     target = _target(walk, output)
     steps = forward_slice(walk, target)
-    _no_draw(walk, steps)
-    sources, embedded = _sources(walk, target, steps)
+    _no_draw(steps)
+    sources, embedded = _sources(target, steps)
     making = Lift(walk)
     making.signal = _signal(walk, set(sources))
     if target.id not in making.signal:
@@ -337,7 +337,7 @@ def forward_slice(walk: Walk, target: Value) -> list[Step]:
     return steps[::-1]
 
 
-def _sources(walk: Walk, target: Value, steps: Sequence[Step]) -> tuple[list[int], bool]:
+def _sources(target: Value, steps: Sequence[Step]) -> tuple[list[int], bool]:
     read = [v for s in steps for v in s.inputs()]
     inputs = list(dict.fromkeys(v.id for v in read if v.kind == "input" and is_float(v)))
     if inputs:
@@ -368,7 +368,7 @@ DRAWS = {"bernoulli", "uniform", "normal", "rand", "randn", "randint", "rand_lik
          "exponential", "multinomial", "random", "poisson", "log_normal", "cauchy", "geometric"}  # fmt: skip
 
 
-def _no_draw(walk: Walk, steps: Sequence[Step]) -> None:
+def _no_draw(steps: Sequence[Step]) -> None:
     for step in steps:
         if step.name.rstrip("_") in DRAWS:
             raise UsageError(

@@ -153,7 +153,7 @@ def _shape(found: Partition) -> list[Check]:
     euler = len(found.vertices) - edges + count
     checks = [Check("Euler characteristic, V - E + F", euler, "= 1", euler == 1)]
     if found.box is not None:
-        checks = [*_area(found), *checks, _mean(found, low, high, key)]
+        checks = [*_area(found), *checks, _mean(found, key)]
     return [*checks, _convex(found)]
 
 
@@ -169,7 +169,7 @@ def _area(found: Partition) -> list[Check]:
     ]
 
 
-def _mean(found: Partition, low: np.ndarray, high: np.ndarray, key: np.ndarray) -> Check:
+def _mean(found: Partition, key: np.ndarray) -> Check:
     """Mean vertices per region."""
     mean = len(found.ring) / found.activation_regions
     inner = np.ones(len(found.vertices), bool)

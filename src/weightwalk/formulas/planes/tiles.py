@@ -141,7 +141,7 @@ def join(stage: Stage, parts: list[tuple[Stage, np.ndarray]]) -> Stage:
     )
     return replace(
         stage, cells=Rings(ring, edge, size), label=np.concatenate(labels)[first], coords=np.concatenate(coords),
-        outputs=np.concatenate(outputs), levels=(*stage.levels, *_levels(stage, [p for p, _ in parts])),
+        outputs=np.concatenate(outputs), levels=(*stage.levels, *_levels([p for p, _ in parts])),
         snapped=stage.snapped + sum(p.snapped for p, _ in parts), sizes=parts[0][0].sizes, errors=parts[0][0].errors,
     )  # fmt: skip
 
@@ -172,17 +172,10 @@ def _along(part: Stage, old: np.ndarray, code: int) -> tuple[np.ndarray, np.ndar
     count = np.bincount(row, minlength=len(entered))
     last = np.zeros(len(entered), np.int64)
     final = place == count[row] - 1
-    last[row[final]] = old[_end_after(part, order, keys, edge, end, span, entered[row[final]], vertex[final])]
+    beyond = order[np.searchsorted(keys, entered[row[final]] * span + vertex[final])]  # after an edge's last new vertex
+    last[row[final]] = old[end[beyond]]
     backwards = start[row] > last[row]
     return entered[row], np.where(backwards, count[row] - 1 - place, place), vertex
-
-
-def _end_after(
-    part: Stage, order: np.ndarray, keys: np.ndarray, edge: np.ndarray, end: np.ndarray, span: int,
-    on: np.ndarray, vertex: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """The vertex after the last new one of each edge."""
-    return end[order[np.searchsorted(keys, on * span + vertex)]]
 
 
 def _same_place(stage: Stage, part: Stage, mine: np.ndarray, coords: np.ndarray, theirs: np.ndarray) -> None:
@@ -195,7 +188,7 @@ def _same_place(stage: Stage, part: Stage, mine: np.ndarray, coords: np.ndarray,
         )
 
 
-def _levels(stage: Stage, parts: list[Stage]) -> list[Level]:
+def _levels(parts: list[Stage]) -> list[Level]:
     """The levels of all tiles, one after another."""
     out: list[Level] = []
     counts = np.array([0, *np.cumsum([_before(p) for p in parts])])

@@ -101,7 +101,7 @@ def local(
     along, left = _along(region, A, slack, direction, ways.step, budget)
     base = Local(
         net=net, x=x, y=settled.y, A=A, b=b[0], region=region, slack=slack, distance=distance, spread=found.spread,
-        exact=exact, nearest=_nearest(region, x, slack, distance, settled, exact), along=along,
+        exact=exact, nearest=_nearest(region, x, slack, distance, exact), along=along,
         at_kink=settled.at_kink, still=settled.still, inward=settled.inward,
         inside=_inside(region, x, slack, settled, seed), facets=None, rays=None, minimal=None,
         note=" ".join(s for s in (ways.note, left) if s), certificate=Certificate((), seed or 0),
@@ -274,7 +274,7 @@ def _way(region: Region, name: str, direction: np.ndarray, first: tuple[float, i
 
 
 def _nearest(
-    region: Region, x: np.ndarray, slack: np.ndarray, distance: np.ndarray, settled: Settled, exact: np.ndarray
+    region: Region, x: np.ndarray, slack: np.ndarray, distance: np.ndarray, exact: np.ndarray
 ) -> Nearest | None:
     """The nearest kink, and what changes there."""
     reach = np.where(exact, distance, np.inf)

@@ -117,12 +117,12 @@ def equations(found: Any, digits: int | None, style: Style, limit: int) -> list[
     """(output, its affine map), in fractions where there are any."""
     fractions = getattr(found, "fractions", None)
     A, b = fractions if fractions is not None else (found.A.tolist(), found.b.tolist())
-    names = _names(found.net.inputs, style)
+    names = _names(found.net.inputs)
     outputs = found.net.outputs if len(found.net.outputs) > 1 else ("y",)
     return [(y, affine(a, c, names, digits, style)) for y, a, c in list(zip(outputs, A, b, strict=True))[:limit]]
 
 
-def _names(inputs: Sequence[str], style: Style) -> Sequence[str]:
+def _names(inputs: Sequence[str]) -> Sequence[str]:
     return inputs if len(inputs) > 1 or inputs[0].isidentifier() else ("x",)
 
 
@@ -138,7 +138,7 @@ def conditions(found: Any) -> list[int]:
 
 def _condition(found: Any, r: int, digits: int | None, style: Style) -> str:
     terms: list[tuple[Number, str]] = [
-        (a, symbol(n, style)) for a, n in zip(found.G[r].tolist(), _names(found.net.inputs, style), strict=True) if a
+        (a, symbol(n, style)) for a, n in zip(found.G[r].tolist(), _names(found.net.inputs), strict=True) if a
     ]
     left, right = total(terms, digits, style), number(found.g[r].item(), digits, style)
     if style == "latex":
