@@ -337,9 +337,10 @@ def _caption(found: Any, said: str, kinks: Kinks, named: int, points: tuple[int,
     parts = []
     if found.flat is not None:
         words = flat_words(found.flat, found.lifted.net.inputs)
-        inputs = len(found.lifted.net.inputs)
-        sliced = inputs > 2
-        parts.append(f"A slice: {words}. Nothing is said of inputs off this plane." if sliced else f"{words[:1].upper()}{words[1:]}.")
+        if len(found.lifted.net.inputs) > 2:
+            parts.append(f"A slice: {words}. Nothing is said of inputs off this plane.")
+        else:
+            parts.append(f"{words[:1].upper()}{words[1:]}.")
     parts.append(said)
     if len(kinks.ends):
         units = len(np.unique(kinks.unit))

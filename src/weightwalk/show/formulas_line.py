@@ -249,7 +249,8 @@ def flat_words(flat: Any, names: Sequence[str]) -> str:
         values = ", ".join(f"{names[i]} = {told(flat.origin[i], 4)}" for i in held[:6])
         more = f" and {len(held) - 6:,} more" if len(held) > 6 else ""
         rest = f"; the other {count(len(held), 'input is', 'inputs are')} held at {values}{more}" if held else ""
-        return f"the plane of {flat.names[0]} and {flat.names[1]}, in {len(names):,} dimensions{rest}"
+        within = f", in {len(names):,} dimensions{rest}" if held else ""
+        return f"the plane of {flat.names[0]} and {flat.names[1]}{within}"
     said = ", ".join(f"{letter} = {place(v)}" for letter, v in zip(letters, vectors, strict=True))
     rest = f"; the other {len(names) - 2:,} directions are held" if len(names) > 2 else ""
     return f"the plane x = origin + s U + t V in {len(names):,} dimensions, {said}{rest}"
