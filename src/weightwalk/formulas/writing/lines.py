@@ -18,10 +18,13 @@ from weightwalk.formulas.writing.words import (
     affine,
     array_source,
     assigned,
+    cases,
     coordinate,
     docstring,
+    left_out,
+    left_out_latex,
     number,
-    shortened,
+    results,
     standing,
     symbol,
 )
@@ -73,8 +76,7 @@ def heading(
         lines.append(f"{name} is {net.inputs[0]}.")
     if len(net.outputs) > 1:
         lines.append(f"The outputs are {', '.join(net.outputs)}, in this order.")
-    held = certificate if certificate is not None else getattr(found, "certificate", None)
-    return lines + standing(held if isinstance(found, Line) or (held is not None and not held.ok) else None, digits)
+    return lines + standing(found, isinstance(found, ExactLine), certificate, digits)
 
 
 def text(
@@ -97,7 +99,7 @@ def text(
     (name,) = coordinate(found.net.inputs, "x")
     some = rows(found)
     lines = heading(found, name, digits, title, certificate)
-    for o, output in enumerate(_outputs(found)):
+    for o, output in enumerate(results(found.net.outputs)):
         maps = [f"{output} = {affine([r.slopes[o]], r.intercepts[o], [name], digits)}" for r in some[:limit]]
         width = max(map(len, maps))
         lines.append("")
@@ -105,8 +107,7 @@ def text(
             f"{said:<{width}}   {_where(r, i, name, digits, 'text')}".rstrip()
             for i, (said, r) in enumerate(zip(maps, some, strict=False))
         ]
-        more = shortened(len(some), limit, "pieces, not written here")
-        lines += [f"({more}: ask for the Python code, or a greater limit)"] if more else []
+        lines += left_out(len(some), limit, "pieces")
     return "\n".join(lines) + "\n"
 
 
@@ -122,26 +123,16 @@ def latex(
     (name,) = coordinate(found.net.inputs, "x")
     some, x = rows(found), symbol(name, "latex")
     lines = [f"% {line}" for line in heading(found, name, digits, title, certificate)]
-    for o, output in enumerate(_outputs(found)):
+    for o, output in enumerate(results(found.net.outputs)):
         maps = [affine([r.slopes[o]], r.intercepts[o], [name], digits, "latex") for r in some[:limit]]
         left = f"{symbol(output, 'latex')}({x})"
         if len(some) == 1:
             where = _where(some[0], 0, x, digits, "latex")
             lines += ["\\[", f"  {left} = {maps[0]}" + (f" \\qquad \\text{{for }} {where}" if where else ""), "\\]"]
             continue
-        cases = [
-            f"    {said} & {_where(r, i, x, digits, 'latex')} \\\\"
-            for i, (said, r) in enumerate(zip(maps, some, strict=False))
-        ]
-        more = shortened(len(some), limit, "pieces")
-        cases += [f"    \\vdots & \\text{{{more}, not written}}"] if more else []
-        cases[-1] = cases[-1].removesuffix(" \\\\")
-        lines += ["\\[", f"  {left} = \\begin{{cases}}", *cases, "  \\end{cases}", "\\]"]
+        told = [f"{m} & {_where(r, i, x, digits, 'latex')}" for i, (m, r) in enumerate(zip(maps, some, strict=False))]
+        lines += cases(left, told + left_out_latex(len(some), limit, "pieces"))
     return "\n".join(lines) + "\n"
-
-
-def _outputs(found: Line | ExactLine) -> tuple[str, ...]:
-    return ("y",) if len(found.net.outputs) == 1 else found.net.outputs
 
 
 def _where(row: Row, place: int, name: str, digits: int | None, style: Style) -> str:

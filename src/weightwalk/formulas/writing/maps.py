@@ -14,8 +14,10 @@ from weightwalk.formulas.writing.words import (
     affine,
     array_source,
     docstring,
+    left_out,
+    left_out_latex,
     number,
-    shortened,
+    results,
     standing,
     symbol,
     total,
@@ -42,14 +44,12 @@ def text(
     """
     lines = [*heading(found, digits, title, certificate), ""]
     lines += [f"{y} = {m}" for y, m in equations(found, digits, "text", limit)]
-    more = shortened(len(found.net.outputs), limit, "outputs, not written here")
-    lines += [f"({more}: ask for the Python code, or a greater limit)"] if more else []
+    lines += left_out(len(found.net.outputs), limit, "outputs")
     rows = conditions(found)
     if rows:
         lines += ["", "where"]
         lines += [f"    {_condition(found, r, digits, 'text')}" for r in rows[:limit]]
-        more = shortened(len(rows), limit, "half-spaces, not written here")
-        lines += [f"    ({more}: ask for the Python code, or a greater limit)"] if more else []
+        lines += [f"    {line}" for line in left_out(len(rows), limit, "half-spaces")]
     return "\n".join(lines) + "\n"
 
 
@@ -58,20 +58,16 @@ def latex(
 ) -> str:
     """The same as aligned equations, for amsmath; see `text`."""
     lines = [f"% {line}" for line in heading(found, digits, title, certificate)]
-    rows = [f"  {symbol(y, 'latex')} &= {m}" for y, m in equations(found, digits, "latex", limit)]
-    more = shortened(len(found.net.outputs), limit, "outputs")
-    rows += [f"  \\vdots & \\quad \\text{{{more}, not written}}"] if more else []
-    lines += _aligned(rows)
+    rows = [f"{symbol(y, 'latex')} &= {m}" for y, m in equations(found, digits, "latex", limit)]
+    lines += _aligned(rows + left_out_latex(len(found.net.outputs), limit, "outputs", "& \\quad"))
     if where := conditions(found):
-        rows = [f"  {_condition(found, r, digits, 'latex')}" for r in where[:limit]]
-        more = shortened(len(where), limit, "half-spaces")
-        rows += [f"  \\vdots & \\quad \\text{{{more}, not written}}"] if more else []
-        lines += ["where", *_aligned(rows)]
+        rows = [_condition(found, r, digits, "latex") for r in where[:limit]]
+        lines += ["where", *_aligned(rows + left_out_latex(len(where), limit, "half-spaces", "& \\quad"))]
     return "\n".join(lines) + "\n"
 
 
 def _aligned(rows: Sequence[str]) -> list[str]:
-    return ["\\begin{align*}", *(f"{row} \\\\" for row in rows[:-1]), rows[-1], "\\end{align*}"]
+    return ["\\begin{align*}", *(f"  {row} \\\\" for row in rows[:-1]), f"  {rows[-1]}", "\\end{align*}"]
 
 
 def heading(found: Any, digits: int | None, title: str, certificate: Certificate | None) -> list[str]:
@@ -90,8 +86,7 @@ def heading(found: Any, digits: int | None, title: str, certificate: Certificate
         else:
             lines.append("It holds everywhere: no unit can switch.")
     exact = getattr(found, "fractions", None) is not None
-    held: Certificate = certificate or found.certificate
-    return lines + standing(None if exact and held.ok else held, digits)
+    return lines + standing(found, exact, certificate, digits)
 
 
 def _count(n: int, what: str) -> str:
@@ -118,8 +113,8 @@ def equations(found: Any, digits: int | None, style: Style, limit: int) -> list[
     fractions = getattr(found, "fractions", None)
     A, b = fractions if fractions is not None else (found.A.tolist(), found.b.tolist())
     names = _names(found.net.inputs)
-    outputs = found.net.outputs if len(found.net.outputs) > 1 else ("y",)
-    return [(y, affine(a, c, names, digits, style)) for y, a, c in list(zip(outputs, A, b, strict=True))[:limit]]
+    whole = zip(results(found.net.outputs), A, b, strict=True)
+    return [(y, affine(a, c, names, digits, style)) for y, a, c in list(whole)[:limit]]
 
 
 def _names(inputs: Sequence[str]) -> Sequence[str]:

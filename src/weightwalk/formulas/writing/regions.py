@@ -15,10 +15,13 @@ from weightwalk.formulas.writing.words import (
     Style,
     affine,
     array_source,
+    cases,
     coordinate,
     docstring,
+    left_out,
+    left_out_latex,
     number,
-    shortened,
+    results,
     standing,
     symbol,
 )
@@ -34,7 +37,11 @@ SHORT = 1e-12
 
 
 def heading(
-    found: Partition | ExactPartition, names: Sequence[str], digits: int | None, title: str, held: Certificate | None
+    found: Partition | ExactPartition,
+    names: Sequence[str],
+    digits: int | None,
+    title: str,
+    certificate: Certificate | None,
 ) -> list[str]:
     """What the formula is, where it holds, and what may be claimed."""
     s, t = names
@@ -50,9 +57,7 @@ def heading(
         lines.append(f"{s} is {found.net.inputs[0]}, {t} is {found.net.inputs[1]}.")
     if len(found.net.outputs) > 1:
         lines.append(f"The outputs are {', '.join(found.net.outputs)}, in this order.")
-    held = held if held is not None else getattr(found, "certificate", None)
-    rounded = isinstance(found, Partition)
-    return lines + standing(held if rounded or (held is not None and not held.ok) else None, digits)
+    return lines + standing(found, isinstance(found, ExactPartition), certificate, digits)
 
 
 def text(
@@ -66,12 +71,13 @@ def text(
     """One paragraph per region: its map, and the corners of its polygon; see `writing_line.text`."""
     names = coordinate(found.net.inputs, "st")
     lines = heading(found, names, digits, title, certificate)
+    outputs = results(found.net.outputs)
     for r in range(min(limit, found.activation_regions)):
         lines.append("")
-        lines += [f"{y} = {m}" for y, m in zip(_outputs(found), _maps(found, r, names, digits, "text"), strict=True)]
+        lines += [f"{y} = {m}" for y, m in zip(outputs, _maps(found, r, names, digits, "text"), strict=True)]
         lines.append(f"    on the polygon {_corners(found, r, digits, 'text')}")
-    more = shortened(found.activation_regions, limit, "regions, not written here")
-    lines += ["", f"({more}: ask for the Python code, or a greater limit)"] if more else []
+    if more := left_out(found.activation_regions, limit, "regions"):
+        lines += ["", *more]
     return "\n".join(lines) + "\n"
 
 
@@ -88,18 +94,12 @@ def latex(
     x = ", ".join(symbol(n, "latex") for n in names)
     lines = [f"% {line}" for line in heading(found, names, digits, title, certificate)]
     shown = range(min(limit, found.activation_regions))
-    more = shortened(found.activation_regions, limit, "regions")
+    more = left_out_latex(found.activation_regions, limit, "regions")
     maps = [_maps(found, r, names, digits, "latex") for r in shown]
-    for o, output in enumerate(_outputs(found)):
-        cases = [f"    {maps[r][o]} & ({x}) \\in {_corners(found, r, digits, 'latex')} \\\\" for r in shown]
-        cases += [f"    \\vdots & \\text{{{more}, not written}}"] if more else []
-        cases[-1] = cases[-1].removesuffix(" \\\\")
-        lines += ["\\[", f"  {symbol(output, 'latex')}({x}) = \\begin{{cases}}", *cases, "  \\end{cases}", "\\]"]
+    for o, output in enumerate(results(found.net.outputs)):
+        told = [f"{maps[r][o]} & ({x}) \\in {_corners(found, r, digits, 'latex')}" for r in shown]
+        lines += cases(f"{symbol(output, 'latex')}({x})", told + more)
     return "\n".join(lines) + "\n"
-
-
-def _outputs(found: Partition | ExactPartition) -> tuple[str, ...]:
-    return ("y",) if len(found.net.outputs) == 1 else found.net.outputs
 
 
 def _maps(

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -118,16 +118,22 @@ def coordinate(inputs: Sequence[str], letters: Sequence[str]) -> tuple[str, ...]
     return tuple(letters)
 
 
-def standing(certificate: Certificate | None, digits: int | None) -> list[str]:
+def results(outputs: Sequence[str]) -> Sequence[str]:
+    """The outputs' names; ``y`` where there is one."""
+    return outputs if len(outputs) > 1 else ("y",)
+
+
+def standing(found: Any, fractions: bool, certificate: Certificate | None, digits: int | None) -> list[str]:
     """What may be claimed: that the formula is certified, or why it is not exact; and whether digits were cut."""
+    held = certificate if certificate is not None else getattr(found, "certificate", None)
     lines = []
-    if certificate is None:
+    if held is None or (fractions and held.ok):
         lines.append("In fractions: nothing was rounded.")
-    elif not certificate.ok:
-        for check in certificate.failures:
+    elif not held.ok:
+        for check in held.failures:
             lines.append(f"NOT EXACT: {check.name} is {check.found:.3g}, held to {check.limit}.")
-    elif certificate.checks:
-        first = certificate.checks[0]
+    elif held.checks:
+        first = held.checks[0]
         lines.append(f"Certified: {first.name} is {first.found:.3g}, held to {first.limit}.")
     if digits is not None:
         lines.append(f"ROUNDED here to {digits} digits; the formula itself has more.")
@@ -184,9 +190,22 @@ def docstring(lines: Sequence[str]) -> list[str]:
     return [f'"""{safe[0]}', *safe[1:], '"""'] if len(safe) > 1 else [f'"""{safe[0]}"""']
 
 
-def shortened(rows: int, limit: int, what: str) -> str:
-    """What is said of rows that were left out; ``""`` where none were."""
-    return f"and {rows - limit:,} more {what}" if rows > limit else ""
+def left_out(rows: int, limit: int, what: str) -> list[str]:
+    """The line that tells of rows that were left out, if any were."""
+    if rows <= limit:
+        return []
+    return [f"(and {rows - limit:,} more {what}, not written here: ask for the Python code, or a greater limit)"]
+
+
+def left_out_latex(rows: int, limit: int, what: str, between: str = "&") -> list[str]:
+    """The row that tells of rows that were left out, if any were."""
+    return [f"\\vdots {between} \\text{{and {rows - limit:,} more {what}, not written}}"] if rows > limit else []
+
+
+def cases(left: str, rows: Sequence[str]) -> list[str]:
+    """A displayed equation whose right side is one of several."""
+    broken = [*(f"    {row} \\\\" for row in rows[:-1]), f"    {rows[-1]}"]
+    return ["\\[", f"  {left} = \\begin{{cases}}", *broken, "  \\end{cases}", "\\]"]
 
 
 def listed(words: Sequence[str], count: int) -> list[str]:
