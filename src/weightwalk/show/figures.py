@@ -12,10 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from weightwalk.errors import UsageError
 from weightwalk.readings.narrate_facts import Section, Story, Sum, Table
+from weightwalk.show.drawing import INK, save
 
-INK, PLUS, MINUS, OFF, WIN = "#1c2733", "#1f77b4", "#c0392b", "#b8bec5", "#147a3d"
+PLUS, MINUS, OFF, WIN = "#1f77b4", "#c0392b", "#b8bec5", "#147a3d"
 MOST = 12  # circles in one column; of a wider layer the picture would be a blot
 
 
@@ -42,29 +42,14 @@ def draw(walk: Any, path: Path, story: Story | None = None) -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            'A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".'
-        ) from None
-    told = walk.narrate() if story is None else story
-    # The same walk gives the same bytes: no date, no random ids; text stays text.
-    settings: dict[Any, Any] = {
-        "svg.hashsalt": "weightwalk",
-        "svg.fonttype": "none",
-        "font.family": "DejaVu Sans",
-        "text.color": INK,
-    }
-    with matplotlib.rc_context(settings):
-        graph = graph_of(told) if told.small else None
-        if graph is not None and graph.columns and max(len(nodes) for _, nodes in graph.columns) <= MOST:
-            figure = _draw_graph(Figure, graph, told)
-        else:
-            figure = _draw_panels(Figure, told)
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix.lower().lstrip("."), {})
-        figure.savefig(path, metadata=metadata, dpi=160, bbox_inches="tight", facecolor="white")
+    save(lambda make: _drawing(make, walk.narrate() if story is None else story), path)
+
+
+def _drawing(make: Any, story: Story) -> Any:
+    graph = graph_of(story) if story.small else None
+    if graph is not None and graph.columns and max(len(nodes) for _, nodes in graph.columns) <= MOST:
+        return _draw_graph(make, graph, story)
+    return _draw_panels(make, story)
 
 
 # Small nets ---------------------------------------------------------------------------------------------------------

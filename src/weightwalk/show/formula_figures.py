@@ -10,10 +10,20 @@ from typing import IO, Any
 import numpy as np
 
 from weightwalk.errors import UsageError
+from weightwalk.show.drawing import INK, save
 from weightwalk.show.formula_layout import count, is_exact, listed, told
 from weightwalk.show.formulas_line import flat_words, line_title, span
 
-INK, GREY, FAINT = "#1c2733", "#5b6673", "#b8bec5"
+GREY, FAINT = "#5b6673", "#b8bec5"
+
+SETTINGS = {
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "text.parse_math": False,
+    "agg.path.chunksize": 20000,
+}
 
 # Okabe and Ito's colours, told apart by colour-blind eyes.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
@@ -69,7 +79,7 @@ def formula_figure(
             f"There is no picture of {'one affine map' if found.kind == 'affine' else 'the formula around one input'} "
             f"in {len(found.inputs):,} dimensions: draw it along a line (--line) or on a plane (--plane)."
         )
-    save(draw, path)
+    save(draw, path, SETTINGS)
 
 
 def loss_figure(loss: Any, path: Path | str | IO[bytes]) -> None:
@@ -80,39 +90,7 @@ def loss_figure(loss: Any, path: Path | str | IO[bytes]) -> None:
     """
     from weightwalk.show.formula_figures_loss import loss_drawing, loss_map
 
-    save(lambda make: (loss_map if hasattr(loss, "partitions") else loss_drawing)(make, loss), path)
-
-
-def save(draw: Any, path: Path | str | IO[bytes]) -> None:
-    """Make a figure and write it: no date, no random ids, text as text.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            'A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".'
-        ) from None
-    settings: dict[Any, Any] = {
-        "svg.hashsalt": "weightwalk",
-        "svg.fonttype": "none",
-        "font.family": "DejaVu Sans",
-        "text.color": INK,
-        "axes.edgecolor": GREY,
-        "axes.labelcolor": INK,
-        "xtick.color": GREY,
-        "ytick.color": GREY,
-        "text.parse_math": False,
-        "agg.path.chunksize": 20000,
-    }
-    with matplotlib.rc_context(settings):
-        figure = draw(Figure)
-        ending = Path(path).suffix.lower().lstrip(".") if isinstance(path, (Path, str)) else "png"
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {})
-        figure.savefig(path, format=ending, metadata=metadata, dpi=160, bbox_inches="tight", facecolor="white")
+    save(lambda make: (loss_map if hasattr(loss, "partitions") else loss_drawing)(make, loss), path, SETTINGS)
 
 
 def caption(axes: Any, text: str, below: float, width: int = 105, x: float = 0.0) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from weightwalk.show.formula_figures import FAINT, INK, SERIES, caption, titled
+from weightwalk.show.drawing import INK
+from weightwalk.show.formula_figures import FAINT, SERIES, caption, titled
 from weightwalk.show.formula_layout import count, told
 from weightwalk.show.formulas_loss import loss_span, loss_title
 from weightwalk.show.formulas_loss_plane import loss_plane_title

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from weightwalk.show.formula_figures import FAINT, GREY, INK, LABELS, SERIES, caption, legend_name, titled
+from weightwalk.show.drawing import INK
+from weightwalk.show.formula_figures import FAINT, GREY, LABELS, SERIES, caption, legend_name, titled
 from weightwalk.show.formula_layout import count, listed, told
 from weightwalk.show.formulas_line import flat_words
 from weightwalk.show.formulas_plane import grid, plane_title, view
