@@ -12,6 +12,8 @@ from torch import nn
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.affine import affine_map
+from weightwalk.formulas.asking import check_options, check_sizes, check_source, check_together, rows_of
+from weightwalk.formulas.calls import call_of, recorded
 from weightwalk.formulas.certificate import Certificate, Check
 from weightwalk.formulas.lifts.lift import Lifted, lift
 from weightwalk.formulas.naming import box_on, named, own_box
@@ -106,7 +108,7 @@ def formula(
     per_input: bool = False,
     data: tuple[Any, Any] | None = None,
     output: str | None = None,
-    select: Sequence[int] | None = None,
+    select: int | Sequence[int] | None = None,
     exact: bool = False,
     seed: int = 0,
     max_regions: int = 2_000_000,
@@ -160,6 +162,11 @@ def formula(
         >>> found.facts.kinks.tolist(), found.facts.slopes[:, 0].tolist(), found.certified
         ([0.0], [-1.0, 1.0], True)
     """
+    check_source(net_or_walk)
+    asked = {"at": at, "line": line, "plane": plane, "weight": weight, "surrogate": surrogate, "per_input": per_input}
+    check_together({**asked, "data": data, "output": output, "select": select, "exact": exact}, options)
+    check_sizes(seed=seed, max_regions=max_regions, memory=memory)
+    select = rows_of(select)
     if weight is not None or surrogate is not None:
         from weightwalk.formulas.fits.asked import fitted, loss
 
@@ -228,6 +235,7 @@ class _Request:
         box = whole if everything else self.box
         ((start, end),) = intervals(box, 1, ((0.0, 1.0) if flat is not None else whole,))
         net, oracle = self._on(flat)
+        check_options(line, self.common, "along a line")
         facts = line(net, start, end, oracle=oracle, max_pieces=self.most, memory=self.memory, **self.common)
         if not self.exact:
             return self._made("line", facts, flat, None)
@@ -244,6 +252,7 @@ class _Request:
         if self.exact and box is None:
             raise UsageError("--exact divides a bounded box: give one with --box, such as --box -1..1.")
         net, oracle = self._on(flat)
+        check_options(partition, self.common, "of a plane")
         facts = partition(net, box, oracle=oracle, max_regions=self.most, memory=self.memory, **self.common)
         if not self.exact:
             return self._made("plane", facts, flat, None)
@@ -259,6 +268,7 @@ class _Request:
                 "--exact is for formulas of one or two numbers: along a line, on a plane, or a linear net."
             )
         box = None if self.box is None else intervals(self.box, self.net.n, ())
+        check_options(local, self.common, "around one input")
         facts = local(self.net, x, box=box, oracle=self.oracle, memory=self.memory, **self.common)
         return self._made("point", facts, None, None)
 
@@ -295,8 +305,7 @@ def sample(facts: Any, n: int, count: int) -> np.ndarray:
     return low + draw * (high - low)
 
 
-def _rows(net: PiecewiseNet, select: Sequence[int]) -> list[int]:
-    rows = [int(r) for r in select]
+def _rows(net: PiecewiseNet, rows: Sequence[int]) -> list[int]:
     for r in rows:
         if not -net.output.size <= r < net.output.size:
             raise UsageError(f"There is no output number {r}: the net has {net.output.size}, counted from 0.")
@@ -317,8 +326,8 @@ def _lifted(
     example = at if at is not None else line[0] if line is not None else None
     if example is None and isinstance(plane, (tuple, list)) and len(plane) == 3:
         example = plane[0]
-    args, kwargs = _call(source, module, example)
-    walk = _recorded(module, args, kwargs)
+    args, kwargs = call_of(source, module, example)
+    walk = recorded(name, module, args, kwargs)
     found = named(lift(walk, output), source)
     native = None
     if (
@@ -328,57 +337,3 @@ def _lifted(
     ):
         native = module_oracle(found, module, args, kwargs, None)
     return name, found, oracle_of(found, module, args, kwargs), native
-
-
-def _recorded(module: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Walk:
-    from weightwalk.recorder import walk
-
-    with torch.no_grad():
-        return walk(module, *args, **kwargs)
-
-
-def _call(source: Any, module: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What to call the net with: an example input, of which only the shape matters to an exact formula."""
-    if hasattr(source, "inputs") and hasattr(source, "expects"):
-        if example is None:
-            example = _zeros(source)
-        given = source.inputs(example if not isinstance(example, np.ndarray) else example.tolist())
-        return given.args, given.kwargs
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32) if isinstance(
-        module, nn.Module
-    ) else torch.float32  # fmt: skip
-    if example is None:
-        example = _first_layer(module)
-    if isinstance(example, torch.Tensor):
-        tensor = example
-    else:
-        tensor = torch.as_tensor(np.asarray(example, np.float64), dtype=dtype)
-    if tensor.dim() == 0:
-        tensor = tensor.reshape(1, 1)
-    elif tensor.dim() == 1 and isinstance(module, nn.Module):
-        tensor = tensor[None]
-    return (tensor.to(dtype) if tensor.is_floating_point() else tensor,), {}
-
-
-def _zeros(source: Any) -> list[float]:
-    """An input of zeros, where the net tells how many numbers it takes."""
-    expects = source.expects
-    if expects.ids:
-        raise UsageError(f"{source.name} reads token ids or text: give one input with --at, such as --at hello.")
-    if expects.size is None or expects.dims is not None:
-        raise UsageError(
-            f"{source.name} does not tell the shape of its input: give one with --at, such as --at @input.npy."
-        )
-    return [0.0] * expects.size
-
-
-def _first_layer(module: Any) -> list[float]:
-    if isinstance(module, nn.Module):
-        for layer in module.modules():
-            if isinstance(layer, nn.Linear):
-                return [0.0] * layer.in_features
-            if next(layer.parameters(recurse=False), None) is not None:
-                break
-    raise UsageError(
-        "The shape of the net's input cannot be read off its first layer: give an input with at=, or a walk of the net."
-    )
