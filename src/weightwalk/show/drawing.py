@@ -30,12 +30,13 @@ def save(draw: Callable[[Any], Any], path: Path | str | IO[bytes], settings: Map
             'A figure needs matplotlib, which is not installed: pip install "weightwalk[plots]".'
         ) from None
     common: dict[Any, Any] = {
+        **(settings or {}),
         "svg.hashsalt": "weightwalk",
         "svg.fonttype": "none",
         "font.family": "DejaVu Sans",
         "text.color": INK,
     }
-    with matplotlib.rc_context(common | dict(settings or {})):
+    with matplotlib.rc_context(common):
         figure = draw(Figure)
         kind = None if isinstance(path, (Path, str)) else "png"
         ending = kind or Path(str(path)).suffix.lower()
