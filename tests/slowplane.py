@@ -6,6 +6,7 @@ fractions. Floats are fractions already, so that nothing is rounded before the v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,18 @@ class Piece:
     polygon: list[Point]
     maps: list[Map]  # of each output
     pattern: list[list[int]]
+
+
+# |x| + |y| = relu(x) + relu(-x) + relu(y) + relu(-y)
+ABSOLUTE = ([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.ones((1, 4))], [np.zeros(4), np.zeros(1)])
+
+
+def random_net(seed: int, *widths: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights and biases."""
+    draw = np.random.default_rng(seed)
+    sizes = list(zip(widths[1:], widths[:-1], strict=True))
+    weights = [draw.normal(size=size) * math.sqrt(2 / size[1]) for size in sizes]
+    return weights, [draw.normal(size=rows) * 0.3 for rows, _ in sizes]
 
 
 def exact_pieces(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], box) -> list[Piece]:

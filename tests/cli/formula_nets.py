@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from cli import commands
+from click.testing import Result
 from torch import nn
-
-from weightwalk.cli import main
 
 NETS = """
 import torch
@@ -35,16 +34,11 @@ def tiny_nets(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def run(*words: str) -> Result:
-    result = CliRunner().invoke(main, ["formula", *words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    return result
+    return commands.run("formula", *words)
 
 
 def good(*words: str, code: int = 0) -> str:
-    result = run(*words)
-    assert result.exit_code == code, result.output
-    return result.stdout
+    return commands.good("formula", *words, code=code)
 
 
 def net(name: str) -> nn.Module:

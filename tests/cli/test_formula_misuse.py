@@ -13,19 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli import commands
+from cli.formula_nets import NETS
 from click.testing import CliRunner
 
 from weightwalk.cli import main
 
-NETS = """
-import torch
-from torch import nn
-torch.manual_seed(0)
-gelu = nn.Sequential(nn.Linear(2, 4), nn.GELU(), nn.Linear(4, 2))
-one = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1))
-two = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
-five = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
-norm = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1)).eval()
+ODD = """norm = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1)).eval()
 nan = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
 inf = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
 with torch.no_grad():
@@ -42,7 +36,7 @@ wide = nn.Sequential(nn.Linear(2, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Nets by name, `odd_nets:gelu`, and data files, in the current directory."""
     here = tmp_path_factory.mktemp("misuse")
-    (here / "odd_nets.py").write_text(NETS)
+    (here / "odd_nets.py").write_text(NETS + ODD)
     (here / "short.csv").write_text("1,2,3\n4,5\n")
     (here / "words.csv").write_text("a,b\n1,2\n3,x\n")
     (here / "empty.csv").write_text("a,b\n")
@@ -63,12 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def bad(*words: str) -> str:
-    result = CliRunner().invoke(main, ["formula", *words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == 2, result.output
-    assert not result.stdout
-    assert sum(line.startswith("Error: ") for line in result.stderr.splitlines()) == 1
-    return result.stderr
+    return commands.bad("formula", *words)
 
 
 TWO = "odd_nets:two"
@@ -305,7 +294,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("wait", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_ctrl_c_in_the_middle_of_an_enumeration(wait: float, folder: Path, tmp_path: Path) -> None:
     """A large plane is being divided; 130, one word, and no file."""
-    (tmp_path / "big_nets.py").write_text(NETS + "open('ready', 'w').close()\n")
+    (tmp_path / "big_nets.py").write_text(NETS + ODD + "open('ready', 'w').close()\n")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-m", "weightwalk", "formula", "big_nets:wide", "--box", "-9..9", "--save", "f.json"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=tmp_path)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from scipy import integrate
-from slowplane import exact_pieces, moments, partition
+from slowplane import ABSOLUTE, exact_pieces, moments, partition, random_net
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.certificate import Certificate
@@ -17,16 +17,6 @@ from weightwalk.formulas.integrals.summary import cells, summary
 from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import mlp
 from weightwalk.formulas.planes.plane import partition as enumerate_plane
-
-# |x| + |y| = relu(x) + relu(-x) + relu(y) + relu(-y)
-ABSOLUTE = ([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.ones((1, 4))], [np.zeros(4), np.zeros(1)])
-
-
-def random_net(seed: int, *widths: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    draw = np.random.default_rng(seed)
-    sizes = list(zip(widths[1:], widths[:-1], strict=True))
-    weights = [draw.normal(size=size) * math.sqrt(2 / size[1]) for size in sizes]
-    return weights, [draw.normal(size=rows) * 0.3 for rows, _ in sizes]
 
 
 def test_absolute_values_on_a_square_have_their_closed_forms() -> None:

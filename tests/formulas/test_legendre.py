@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from numpy.polynomial import legendre as reference
-from slowplane import Point, exact_pieces, partition
+from slowplane import ABSOLUTE, Point, exact_pieces, partition, random_net
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.fits import basis
@@ -17,15 +17,6 @@ from weightwalk.formulas.fits.surrogates import surrogate
 from weightwalk.formulas.integrals.summary import cells
 from weightwalk.formulas.lines.line import line
 from weightwalk.formulas.piecewise import mlp
-
-ABSOLUTE = ([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), np.ones((1, 4))], [np.zeros(4), np.zeros(1)])
-
-
-def random_net(seed: int, *widths: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    draw = np.random.default_rng(seed)
-    sizes = list(zip(widths[1:], widths[:-1], strict=True))
-    weights = [draw.normal(size=size) * math.sqrt(2 / size[1]) for size in sizes]
-    return weights, [draw.normal(size=rows) * 0.3 for rows, _ in sizes]
 
 
 def times(p: list[Fraction], q: list[Fraction]) -> list[Fraction]:

@@ -6,13 +6,14 @@ import html
 import io
 import re
 from dataclasses import replace
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from show import relu_nets
 from torch import nn
 
 from weightwalk.errors import UsageError
@@ -27,17 +28,7 @@ from weightwalk.show.formula_figures_loss import parabolas
 from weightwalk.show.formula_figures_plane import clipped, kink_lines, polygons
 from weightwalk.show.formula_html import formula_html
 
-
-def net(*sizes: int, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    layers: list[nn.Module] = []
-    for a, b in pairwise(sizes):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    made = nn.Sequential(*layers[:-1]).double()
-    with torch.no_grad():
-        for p in made.parameters():
-            p.mul_(2)
-    return made
+net = partial(relu_nets.net, scale=2.0)
 
 
 @pytest.fixture(scope="module")

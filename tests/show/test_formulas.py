@@ -7,12 +7,12 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from show.relu_nets import net
 from torch import nn
 
 from weightwalk.formulas.certificate import Certificate, Check
@@ -24,18 +24,6 @@ from weightwalk.show.formulas_plane import VIRIDIS, grid, ramp, view
 from weightwalk.show.terminal import lines
 
 NUMBER = r"[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf)"
-
-
-def net(*sizes: int, seed: int = 0, scale: float = 1.0) -> nn.Module:
-    torch.manual_seed(seed)
-    layers: list[nn.Module] = []
-    for a, b in pairwise(sizes):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    made = nn.Sequential(*layers[:-1]).double()
-    with torch.no_grad():
-        for p in made.parameters():
-            p.mul_(scale)
-    return made
 
 
 @pytest.fixture(scope="module")
