@@ -14,7 +14,7 @@ from weightwalk.formulas.piecewise import Activation, relu
 def bent(call: Call, name: str, kinks: list[np.ndarray], slopes: list[np.ndarray], offsets: list[np.ndarray],
          argument: str = "self") -> Form:  # fmt: skip
     """A layer whose pre-activations are `argument`; kinks, slopes and offsets as numbers or in its shape."""
-    form = call.form(argument)
+    form = spread(call.form(argument), call.out.shape)
 
     def table(columns: list[np.ndarray]) -> np.ndarray:
         wide = [np.broadcast_to(np.asarray(c, np.float64), form.shape).reshape(-1) for c in columns]

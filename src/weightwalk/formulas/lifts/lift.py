@@ -8,6 +8,7 @@ is refused by name. Nothing is approximated.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -150,6 +151,7 @@ class Lift:
         """The form of an argument of a step."""
         if isinstance(argument, Ref):
             if argument.value not in self.known:
+                self._fixed(argument.value)
                 self.known[argument.value] = constant_form(self.constant(argument).numpy())
             return self.known[argument.value]
         return constant_form(np.asarray(argument, np.float64))
@@ -159,21 +161,36 @@ class Lift:
         if not isinstance(argument, Ref):
             return torch.as_tensor(argument, dtype=torch.float64 if isinstance(argument, float) else None)
         if argument.value not in self.constants:
+            self._fixed(argument.value)
             self.constants[argument.value] = self._constant(self.walk.values[argument.value])
         return self.constants[argument.value]
+
+    def _fixed(self, vid: int) -> None:
+        """Refuse to take a number from the record that another input would change, such as the place of a maximum."""
+        if vid in self.signal:
+            raise UsageError(
+                f"{self.walk.values[vid].address} depends on the input, but not as a piecewise linear number (it is a "
+                f"place, say, or a kernel), so the net has no formula of affine pieces: try --surrogate (a polynomial "
+                f"fitted to it, with its errors), or name an earlier value with --output."
+            )
 
     def _constant(self, value: Value) -> torch.Tensor:
         step = value.step
         fn = overload(step.op) if step is not None else None
         computed = step is not None and is_float(value) and any(is_float(v) for v in step.inputs())
         computed = computed and step is not None and not _shape_only(step)
-        if computed and step is not None and fn is not None and not step.written:
-            out = fn(*self._plain(step.args), **{k: self._plain(v) for k, v in step.kwargs.items()})
+        if computed and step is not None and fn is not None:
+            args, kwargs = self._plain(step.args), {k: self._plain(v) for k, v in step.kwargs.items()}
+            if step.written:  # what was there before is still a constant of other steps
+                args, kwargs = copy.deepcopy((args, kwargs))
+            out = fn(*args, **kwargs)
             outs = list(out) if isinstance(out, (list, tuple)) else [out]
             place = [r.value for r in step.outputs if isinstance(r, Ref)].index(value.id)
             if step.op.rpartition(".")[0] not in MOVES:
                 self.round(f"{value.address} is computed from the weights by {step.name}")
             return outs[place].to(torch.float64)
+        if computed and step is not None:
+            self.round(f"{value.address} is taken as {step.name} left it, in the net's own precision")
         found = tensor_of(self.walk, value).cpu()
         if not is_float(value):
             return found
@@ -223,6 +240,8 @@ class Lift:
             found = find_rule(step.op)
             if found is None:
                 raise call.refuse(known_as(step))
+            if not is_float(call.out) and step.name != "to_copy":
+                raise call.refuse(f"{step.name.rstrip('_')}, here with a result of {call.out.dtype}, which jumps,")
             made = found(call)
             outs = list(step.outputs)
             for out, form in zip(outs, made if isinstance(made, list) else [made], strict=False):
@@ -285,7 +304,7 @@ def lift(walk: Walk, output: str | None = None) -> Lifted:
     making.signal = _signal(walk, set(sources))
     if target.id not in making.signal:
         raise UsageError(f"{target.address} does not depend on the input, so there is no formula of it to find.")
-    _no_escape(walk, making.signal)
+    _no_escape(_steps_before(walk, target), making.signal)
     total, parts = sum(walk.values[v].size for v in sources), []
     making.sizes.append(total)
     for vid in sources:
@@ -364,23 +383,34 @@ def _shape_only(step: Step) -> bool:
     return step.name.endswith("_like") or step.name.startswith("new_")
 
 
-DRAWS = {"bernoulli", "uniform", "normal", "rand", "randn", "randint", "rand_like", "randn_like", "randperm",
-         "exponential", "multinomial", "random", "poisson", "log_normal", "cauchy", "geometric"}  # fmt: skip
-
-
 def _no_draw(steps: Sequence[Step]) -> None:
     for step in steps:
-        if step.name.rstrip("_") in DRAWS:
+        fn = overload(step.op)
+        draws = fn is not None and torch.Tag.nondeterministic_seeded in fn.tags and find_rule(step.op) is None
+        if draws and "attention" not in step.name:
             raise UsageError(
-                f"{step.name.rstrip('_')} at {step.address} is a random draw, as dropout makes in training mode, so "
+                f"{step.name.strip('_')} at {step.address} is a random draw, as dropout makes in training mode, so "
                 f"the net is another function each time: call net.eval() first."
             )
 
 
-def _no_escape(walk: Walk, signal: set[int]) -> None:
-    for step in walk.steps:
-        reads = step.phase in FORWARD and step.name in {"local_scalar_dense", "is_nonzero", "item", "equal"}
-        if reads and any(v.id in signal for v in step.inputs()):
+def _steps_before(walk: Walk, target: Value) -> list[Step]:
+    """The forward steps that bear on which value `target` is: those up to it; all, if the net returns it."""
+    returned = any(c.parent < 0 and target.id in c.outputs.values() for c in walk.calls)
+    return [s for s in walk.steps if s.phase in FORWARD and (returned or s.index <= target.producer)]
+
+
+READS = {"local_scalar_dense", "is_nonzero", "item", "equal", "nonzero", "masked_select", "bincount"}
+"""What tells Python a number, or gives a result whose size does."""
+
+
+def _no_escape(steps: Sequence[Step], signal: set[int]) -> None:
+    for step in steps:
+        changing = [v for v in step.inputs() if v.id in signal]
+        name = step.name.strip("_")
+        mask = step.op == "aten.index.Tensor" and any(v.dtype in {"bool", "uint8"} for v in changing)
+        counts = step.op == "aten.repeat_interleave.Tensor" or name.startswith("unique") or mask
+        if changing and (counts or name in READS):
             raise UsageError(
                 f"At {step.address} ({step.source}) the net reads a number that depends on its input into Python, so "
                 f"for another input it may run other code: one walk does not tell the formula of such a net; name an "

@@ -94,6 +94,12 @@ def cast(call: Call) -> Form:
     return call.form("self")
 
 
+@rule("aten.view.dtype")
+def reread(call: Call) -> Form:
+    """The bits of numbers read as other numbers."""
+    raise call.refuse("a view of the bits as another type")
+
+
 @rule("aten.copy")
 def copy(call: Call) -> Form:
     """``copy_``: the old contents are gone."""
@@ -174,6 +180,10 @@ def _single(call: Call, form: Form, name: str) -> Form:
 
 def weighted(call: Call, form: Form, matrix: Matrix, bias: np.ndarray, shape: tuple[int, ...], name: str) -> Form:
     """``matrix @ form + bias`` as a form."""
+    if form.constant:  # the signal was overwritten by constants
+        if form.bias.any():
+            call.lift.round(f"{call.step.name} at {call.at} multiplies constants")
+        return constant_form((np.asarray(matrix @ form.bias) + bias).reshape(shape))
     form = _single(call, form, name)
     ((j, picks),) = form.terms.items()
     if form.source() is None:
@@ -274,11 +284,8 @@ def matmul(call: Call) -> Form:
     if alpha not in (None, 1):
         call.lift.round(f"{call.at} scales its product by {alpha}")
         weight = weight * float(alpha or 0.0)
-    if form.constant:
-        made = constant_form(np.zeros(out))
-    else:
-        matrix = _matmul_matrix(form.shape, weight.T if call.step.name == "linear" else weight, signal == names[0])
-        made = weighted(call, form, matrix, np.zeros(1), out, f"{call.at}.{signal}")
+    matrix = _matmul_matrix(form.shape, weight.T if call.step.name == "linear" else weight, signal == names[0])
+    made = weighted(call, form, matrix, np.zeros(1), out, f"{call.at}.{signal}")
     if bias_name is None or call.args.get(bias_name) is None:
         return made
     bias = spread(call.form(bias_name), out)
