@@ -113,11 +113,18 @@ class Insists(nn.Module):
         return x @ torch.ones(2, 1)  # float32, whatever x is
 
 
+class Speaking(nn.Module):
+    def forward(self, x: torch.Tensor) -> str:
+        return "yes"
+
+
 def test_what_is_no_function_of_one_input() -> None:
     with pytest.raises(UsageError, match="cannot be run in float64: RuntimeError: expected m1 and m2"):
         function_of(numeric(Insists()))
     with pytest.raises(UsageError, match="does not keep the points of a batch apart"):
         function_of(numeric(Mixing()))
+    with pytest.raises(UsageError, match=r"^The net returns str, in which there is no tensor of real numbers"):
+        function_of(numeric(Speaking()))
     with pytest.raises(UsageError, match="does not tell how many numbers it takes"):
         function_of(Net("net", nn.Identity(), "", Expects()))
     with pytest.raises(UsageError, match="reads token ids"):

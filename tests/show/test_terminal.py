@@ -8,13 +8,14 @@ from decimal import Decimal
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import weightwalk as ww
 from weightwalk.nets.modules import ReluNet
 from weightwalk.readings.narrate import narrate
 from weightwalk.show.accounts import account_lines
-from weightwalk.show.terminal import WIDTH, console, lines, plain, show, styled
+from weightwalk.show.terminal import WIDTH, console, lines, plain, show
 
 NUMBER = r"[+-]?\d+(?:\.\d+)?"
 
@@ -27,7 +28,9 @@ def walk() -> ww.Walk:
 
 def test_plain_text_has_no_colours_and_coloured_text_the_same_words(walk: ww.Walk) -> None:
     story = narrate(walk)
-    colours = styled(story)
+    file = io.StringIO()
+    show(story, Console(file=file, force_terminal=True, color_system="truecolor", width=WIDTH, highlight=False))
+    colours = file.getvalue()
     assert "\x1b[" in colours
     assert "\x1b" not in plain(story)
     assert re.sub(r"\x1b\[[0-9;]*m", "", colours).rstrip("\n") == plain(story)

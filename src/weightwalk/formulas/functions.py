@@ -98,7 +98,9 @@ def function_of(net: Any) -> NetFunction:
     try:
         with torch.no_grad():
             together, apart = run(probe), run(probe, at_once=False)
-    except Exception as error:
+    except UsageError:
+        raise
+    except Exception as error:  # anybody's code runs here, and may raise anything
         first_line = (str(error).strip().splitlines() or [""])[0]
         raise UsageError(f"{net.name} cannot be run in float64: {type(error).__name__}: {first_line}") from error
     if together.shape != apart.shape or not torch.allclose(together, apart, rtol=1e-9, atol=1e-12, equal_nan=True):

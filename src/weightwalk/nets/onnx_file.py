@@ -61,7 +61,10 @@ def onnx_net(path: Path) -> Net:
 
 
 def _read(onnx: Any, path: Path) -> Any:
-    """The model, its data beside it included, checked by the library."""
+    """The model, its data beside it included, checked by the library.
+
+    A damaged file makes protobuf and onnx raise errors of many classes, which share none but Exception.
+    """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:

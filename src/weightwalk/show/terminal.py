@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -55,14 +54,6 @@ def put(texts: Iterable[Text], to: Console) -> None:
 def plain(facts: Any, width: int = WIDTH) -> str:
     """`facts` as plain text."""
     return "\n".join(line.plain for line in lines(facts, width))
-
-
-def styled(facts: Any, width: int = WIDTH) -> str:
-    """`facts` as text with terminal colours."""
-    file = io.StringIO()
-    made = Console(file=file, force_terminal=True, color_system="truecolor", width=width, highlight=False)
-    put(lines(facts, width), made)
-    return file.getvalue()
 
 
 # Class name of the facts -> where the lines are made. Looked up by name, so that no reading is imported to be shown.

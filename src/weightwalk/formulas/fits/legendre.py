@@ -29,7 +29,7 @@ from weightwalk.formulas.fits import basis
 from weightwalk.formulas.fits.basis import Kind
 from weightwalk.formulas.fits.scores import FRESH, Score, enlarged, net_scores, score
 from weightwalk.formulas.fits.surrogates import CHUNK, MEMORY, Surrogate, evaluate, plain_error
-from weightwalk.formulas.integrals.summary import FALSE_ALARM, Cells, cells, summary
+from weightwalk.formulas.integrals.summary import FALSE_ALARM, Cells, Summary, cells, summary
 from weightwalk.formulas.planes.partition import Partition
 
 if TYPE_CHECKING:
@@ -84,23 +84,7 @@ def legendre_surrogate(
     moments = summary(of, points=0)
     powers = basis.exponents(d, degree, kind)
     found = project(parts, powers, moments.mean)
-    residual = np.maximum(moments.variance - (found[1:] ** 2).sum(0), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(moments.variance > 0, 1 - residual / moments.variance, np.nan)
-    start = evaluate(parts.corners.reshape(-1, d), parts.box, powers, found).reshape(parts.values.shape)
-    worst = [enclose(parts, powers, found[:, [o]], start[..., o], o) for o in range(found.shape[1])]
-    exact = Score(
-        against="net",
-        where="inside",
-        how=f"exactly, from {moments.pieces:,} pieces",
-        points=0,
-        undefined=0,
-        r2=r2,
-        rmse=np.sqrt(residual),
-        worst=np.array([w.found for w in worst]),
-        worst_at=np.stack([w.at for w in worst]),
-        bound=np.array([w.bound for w in worst]),
-    )
+    exact = _exact_score(parts, moments, powers, found)
     p = lambda x: evaluate(x, parts.box, powers, found)  # noqa: E731
     _, outer = net_scores(parts.net, p, parts.box, enlarged(parts.box), seed)
     # points drawn independently of each other, as Hoeffding's bound wants them; evenly spread ones are not
@@ -126,6 +110,28 @@ def legendre_surrogate(
         scores=(exact, outer),
         net_scores=(),
         certificate=Certificate((*moments.certificate.checks, *_checks(exact, fresh, error, size)), seed),
+    )
+
+
+def _exact_score(parts: Cells, moments: Summary, powers: np.ndarray, found: np.ndarray) -> Score:
+    """R^2 and RMSE inside by Parseval, the worst error as found and as proven."""
+    residual = np.maximum(moments.variance - (found[1:] ** 2).sum(0), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r2 = np.where(moments.variance > 0, 1 - residual / moments.variance, np.nan)
+    corners = parts.corners.reshape(-1, len(parts.box))
+    start = evaluate(corners, parts.box, powers, found).reshape(parts.values.shape)
+    worst = [enclose(parts, powers, found[:, [o]], start[..., o], o) for o in range(found.shape[1])]
+    return Score(
+        against="net",
+        where="inside",
+        how=f"exactly, from {moments.pieces:,} pieces",
+        points=0,
+        undefined=0,
+        r2=r2,
+        rmse=np.sqrt(residual),
+        worst=np.array([w.found for w in worst]),
+        worst_at=np.stack([w.at for w in worst]),
+        bound=np.array([w.bound for w in worst]),
     )
 
 

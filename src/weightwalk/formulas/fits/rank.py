@@ -178,11 +178,7 @@ def sensitivity(
     if samples:
         rankings += sobol_rankings(one, sides, samples, seed, repeats)
     if given is not None:
-        columns = given[1].shape[1]
-        if columns > 1 and not -columns <= output < columns:
-            raise UsageError(f"The data has {columns} columns of y, but output {output} was asked for.")
-        target = given[1][:, output if columns > 1 else 0]
-        rankings.append(permutation_ranking(one, given[0], target, seed, repeats))
+        rankings.append(permutation_ranking(one, given[0], _column(given[1], output), seed, repeats))
     off = math.nan if exact is None else _relative(exact, local.differences)
     alike, same = chance_correlation(len(sides), seed)
     return Sensitivity(
@@ -282,6 +278,14 @@ def _numbers(share: float, step: float | None, samples: int, seed: int, repeats:
     basis.checked_seed(seed)
     if repeats < 20:
         raise UsageError(f"repeats={repeats}: a 95 % quantile takes at least 20.")
+
+
+def _column(y: np.ndarray, output: int) -> np.ndarray:
+    """What the data says of one output; a single column is of whichever was asked for."""
+    columns = y.shape[1]
+    if columns > 1 and not -columns <= output < columns:
+        raise UsageError(f"The data has {columns} columns of y, but output {output} was asked for.")
+    return y[:, output if columns > 1 else 0]
 
 
 def _gradient(gradient: np.ndarray | None, output: int, n: int) -> np.ndarray | None:
