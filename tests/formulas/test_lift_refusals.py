@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "the length of a masked selection": (lambda x: x * x.masked_select(x > 0).numel(), "reads a number that depends"),
     "the number of different signs": (lambda x: x * torch.unique(x.sign()).numel(), "reads a number that depends"),
     "whole numbers drawn in its shape": (lambda x: x + torch.randint_like(x, 0, 9), "randint_like at .* a random draw"),
-    "a gamma draw": (lambda x: x + torch._standard_gamma(ROW.abs()), "standard_gamma at .* is a random draw"),
+    "a gamma draw": (lambda x: x + torch.ops.aten._standard_gamma(ROW.abs()), "standard_gamma at .* is a random draw"),
     "a binomial draw": (lambda x: x + torch.binomial(ROW * 0 + 5, ROW * 0 + 0.5), "binomial at .* is a random draw"),
 }
 

@@ -397,7 +397,8 @@ def _no_draw(steps: Sequence[Step]) -> None:
 def _steps_before(walk: Walk, target: Value) -> list[Step]:
     """The forward steps that bear on which value `target` is: those up to it; all, if the net returns it."""
     returned = any(c.parent < 0 and target.id in c.outputs.values() for c in walk.calls)
-    return [s for s in walk.steps if s.phase in FORWARD and (returned or s.index <= target.producer)]
+    last = len(walk.steps) if returned or target.producer is None else target.producer
+    return [s for s in walk.steps if s.phase in FORWARD and s.index <= last]
 
 
 READS = {"local_scalar_dense", "is_nonzero", "item", "equal", "nonzero", "masked_select", "bincount"}
