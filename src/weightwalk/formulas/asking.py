@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,3 +97,15 @@ def rows_of(select: Any) -> list[int] | None:
     if not rows:
         raise UsageError("select= names no output: give at least one number, or leave it out for all.")
     return rows
+
+
+def rows_among(rows: Sequence[int], count: int) -> list[int]:
+    """Numbers of outputs, those from the end counted from the beginning.
+
+    Raises:
+        UsageError: There is no such output.
+    """
+    for r in rows:
+        if not -count <= r < count:
+            raise UsageError(f"There is no output number {r}: the net has {count}, counted from 0.")
+    return [r % count for r in rows]

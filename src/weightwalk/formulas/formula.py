@@ -12,7 +12,7 @@ from torch import nn
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.affine import affine_map
-from weightwalk.formulas.asking import check_options, check_sizes, check_source, check_together, rows_of
+from weightwalk.formulas.asking import check_options, check_sizes, check_source, check_together, rows_among, rows_of
 from weightwalk.formulas.calls import call_of, recorded
 from weightwalk.formulas.certificate import Certificate, Check
 from weightwalk.formulas.lifts.lift import Lifted, lift
@@ -177,7 +177,7 @@ def formula(
     name, lifted, oracle, native = _lifted(net_or_walk, at, line, plane, output)
     net = lifted.net
     if select is not None:
-        rows, whole = _rows(net, select), oracle
+        rows, whole = rows_among(select, net.output.size), oracle
         net = net.select(rows)
         oracle = lambda x: whole(x)[:, rows]  # noqa: E731
         native = None
@@ -303,13 +303,6 @@ def sample(facts: Any, n: int, count: int) -> np.ndarray:
     elif getattr(facts, "box", None) is not None:
         low, high = np.array(facts.box, float).T
     return low + draw * (high - low)
-
-
-def _rows(net: PiecewiseNet, rows: Sequence[int]) -> list[int]:
-    for r in rows:
-        if not -net.output.size <= r < net.output.size:
-            raise UsageError(f"There is no output number {r}: the net has {net.output.size}, counted from 0.")
-    return [r % net.output.size for r in rows]
 
 
 def _lifted(

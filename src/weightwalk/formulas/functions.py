@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.formulas.asking import rows_among
 from weightwalk.formulas.piecewise import element
 
 CHUNK = 4096
@@ -54,11 +55,9 @@ class NetFunction:
         Raises:
             UsageError: There is no such output.
         """
-        for r in rows:
-            if not -len(self.outputs) <= r < len(self.outputs):
-                raise UsageError(f"There is no output number {r}: the net has {len(self.outputs)}, counted from 0.")
+        some = rows_among(rows, len(self.outputs))
         return NetFunction(
-            self.inputs, tuple(self.outputs[r] for r in rows), self.box, lambda points: self.run(points)[:, rows]
+            self.inputs, tuple(self.outputs[r] for r in some), self.box, lambda points: self.run(points)[:, some]
         )
 
 
