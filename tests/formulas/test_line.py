@@ -300,7 +300,7 @@ def test_a_line_without_length_is_refused(ends: tuple[float, float], words: str)
 
 
 def test_too_many_pieces_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"more than max_pieces = 1,000 pieces \(1,024 at layer 10 of 30\); give a sh"):
+    with pytest.raises(UsageError, match=r"more than 1,000 pieces \(1,024 at layer 10 of 30\); give a sh"):
         line(sawtooth(30), 0.0, 1.0, max_pieces=1000)
 
 

@@ -318,7 +318,7 @@ def test_what_is_refused() -> None:
         (lambda: loss_along(net, weight, (data[0], np.full((3, 1), np.nan))), "targets hold numbers that are no"),
         (lambda: loss_along(net, weight, (np.zeros((0, 2)), np.zeros((0, 1)))), "with N at least 1"),
         (lambda: loss_along(net, weight, (np.random.randn(99, 2), np.ones((99, 1))), max_pieces=50),  # noqa: NPY002
-         "more than max_pieces = 50 pieces"),
+         "more than 50 pieces"),
         (lambda: loss_along(net, weight, data, (-9.0, 9.0))(10.0), "holds from -9.0 to 9.0, not at 10.0"),
         (lambda: entry(net, 2, 0, 0), "There is no layer 2: the net has 1"),
         (lambda: entry(net, 0, 4, 0), "There is no unit 4 in fc1: it has 4"),

@@ -96,7 +96,7 @@ def read(source: str, given: str | None, options: Mapping[str, Any]) -> Request:
     targets = {
         kind: common.writable(options[kind], ends)
         for kind, ends in (("save", parse.WRITTEN), ("figure", parse.DRAWN))
-        if options[kind]
+        if options[kind] is not None
     }
     if "figure" in targets:
         common.needs_matplotlib()
@@ -122,7 +122,7 @@ def _together(options: Mapping[str, Any], placed: bool) -> None:
     parse.needs(options, ("summary", "legendre"), not local, "is taken over a box, and --at asks about one input")
     poly = options["surrogate"] is not None or options["legendre"] is not None
     parse.needs(options, ("per_input",), poly, "belongs to --surrogate or --legendre")
-    parse.needs(options, ("color",), bool(options["figure"]), "belongs to --figure")
+    parse.needs(options, ("color",), options["figure"] is not None, "belongs to --figure")
     forms = [n for n in ("python", "latex", "as_json") if options[n]]
     if len(forms) > 1:
         raise UsageError(

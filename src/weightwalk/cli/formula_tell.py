@@ -43,6 +43,11 @@ def _picturable(formula: Any) -> None:
         )
     if type(formula).__name__ == "Lookup":
         raise UsageError("There is no picture of a table: draw the embeddings with --plane, such as --plane 0,1.")
+    if getattr(formula, "kind", "") == "affine" and len(formula.inputs) > 2:
+        raise UsageError(
+            f"There is no picture of one affine map in {len(formula.inputs)} dimensions: draw it with --line or "
+            "--plane."
+        )
     if getattr(formula, "kind", "") == "point":
         raise UsageError("There is no picture of the formula around one input: draw it with --line or --plane.")
 

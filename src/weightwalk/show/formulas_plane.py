@@ -39,8 +39,9 @@ def box_words(box: Any) -> str:
 def plane_lines(plane: Any, width: int, top: int | None, exact: Any = None, picture: str = "") -> Iterator[Text]:
     """Definitions, picture, largest regions, kinks, fractions."""
     for text in (
-        f"{plane.activation_regions:,} activation regions: polygons on which every unit keeps to one of its pieces",
-        f"{plane.affine_regions:,} maximal affine regions: neighbours with the same map are counted as one",
+        f"{count(plane.activation_regions, 'activation region')}: polygons on which every unit keeps to one of its "
+        "pieces",
+        f"{count(plane.affine_regions, 'maximal affine region')}: neighbours with the same map are counted as one",
     ):
         yield from wrapped(text, width, "  ", "dim")
     if picture in ("colours", "shades"):

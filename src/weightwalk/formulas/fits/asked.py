@@ -41,7 +41,8 @@ def fitted(
     sides = f.box if box is None else intervals(box, len(f.inputs), ())
     if sides is None:
         raise UsageError("A polynomial is fitted over a box of inputs: give one, such as box=(-1, 1).")
-    given = None if data is None else (_array(data[0], len(f.inputs)), _array(data[1], len(f.outputs)))
+    pair = None if data is None else _pair(data)
+    given = None if pair is None else (_array(pair[0], len(f.inputs)), _array(pair[1], len(f.outputs)))
     if select is not None:
         f = f.select(list(select))
         given = None if given is None else (given[0], given[1][:, list(select)])
@@ -65,11 +66,10 @@ def loss(
     if data is None:
         raise UsageError("A loss needs data: give data=(inputs, targets).")
     names = [weight] if isinstance(weight, str) else list(weight)
-    x = np.asarray(data[0], np.float64)
-    x = x.reshape(len(x), -1)
-    y = _array(data[1], None)
+    inputs, targets = _pair(data)
+    x, y = _array(inputs, None), _array(targets, None)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    args = (torch.as_tensor(np.asarray(data[0]))[:1].to(dtype),)
+    args = (torch.from_numpy(inputs[:1]).to(dtype),)
     if len(names) == 1:
         span = None if box is None else intervals(box, 1, ())[0]
         return loss_along_parameter(module, args, names[0], (x, y), span, seed=seed)
@@ -96,8 +96,20 @@ def _function(source: Any, box: Any) -> NetFunction:
     return function_of(SimpleNamespace(name=type(source).__name__, module=source, expects=expects, labels={}))
 
 
-def _array(given: Any, columns: int | None) -> np.ndarray:
-    array = np.asarray(given.detach().cpu().numpy() if hasattr(given, "detach") else given, np.float64)
+def _pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets in float64, in the shapes they came in."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise UsageError(f"data= takes two arrays, (inputs, targets); received {type(data).__name__}.")
+    try:
+        x, y = (np.array(d.detach().cpu() if hasattr(d, "detach") else d, np.float64) for d in data)
+    except (TypeError, ValueError) as error:
+        raise UsageError("data= takes two arrays of numbers, (inputs, targets); there is something else.") from error
+    if not x.ndim or not y.ndim or not len(x) or not len(y):
+        raise UsageError(f"The data are inputs of shape {x.shape} and targets of shape {y.shape}, without a sample.")
+    return x, y
+
+
+def _array(array: np.ndarray, columns: int | None) -> np.ndarray:
     array = array.reshape(len(array), -1)
     if columns is not None and array.shape[1] != columns:
         raise UsageError(f"The data has {array.shape[1]} columns where the net has {columns} numbers.")

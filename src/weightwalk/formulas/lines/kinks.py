@@ -83,8 +83,8 @@ def propagate(
             _check_memory(pieces, net.units, memory)
             if pieces > max_pieces:
                 raise UsageError(
-                    f"The line has more than max_pieces = {max_pieces:,} pieces ({pieces:,} at layer {k + 1} of "
-                    f"{len(net.layers)}); give a shorter line, or a greater max_pieces."
+                    f"The line has more than {max_pieces:,} pieces ({pieces:,} at layer {k + 1} of "
+                    f"{len(net.layers)}); give a shorter line, or allow more with --max-regions."
                 )
             if progress is not None:
                 progress(len(now.patterns), pieces)

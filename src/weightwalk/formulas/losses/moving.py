@@ -218,8 +218,8 @@ def segments(motion: Motion, start: float, end: float, tolerance: float, most: i
             places.append(where)
             if before + len(now.sample) > most:
                 raise UsageError(
-                    f"The loss along this weight has more than max_pieces = {most:,} pieces over all samples; give a "
-                    "shorter span, fewer samples, or a greater max_pieces."
+                    f"The loss along this weight has more than {most:,} pieces over all samples; give a "
+                    "shorter --box or fewer samples."
                 )
         now.sources[k + 1] = _apply(act, z, now.middle())
         length = np.sqrt(np.einsum("scn,scn->sc", now.sources[k + 1], now.sources[k + 1]))

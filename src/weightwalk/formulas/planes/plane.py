@@ -27,6 +27,9 @@ from weightwalk.formulas.rounding import SURE, noise
 Oracle = Callable[[np.ndarray], np.ndarray]
 """From points (N, 2) of the plane to the net's outputs (N, outputs), computed in another way than by the formula."""
 
+NARROWEST, WIDEST = 1e-100, 1e100
+"""Widths of a box whose cells have areas in float64."""
+
 
 def partition(
     net: PiecewiseNet, box: Box | None = ((-1.0, 1.0), (-1.0, 1.0)), *, max_regions: int = 2_000_000,
@@ -157,6 +160,11 @@ def check_box(box: Box | None) -> Box | None:
         if low > high:
             raise UsageError(
                 f"the box runs backwards along {name}, from {low:g} to {high:g}; give the lesser number first."
+            )
+        if not NARROWEST <= high - low <= WIDEST:
+            raise UsageError(
+                f"along {name} the box is {high - low:.3g} wide, and areas of such polygons are no float64 numbers; "
+                f"give it a width from {NARROWEST:g} to {WIDEST:g}."
             )
     return (s0, s1), (t0, t1)
 
