@@ -93,5 +93,11 @@ def test_one_output_can_be_selected_by_its_number() -> None:
     assert ww.formula(net, select=1).outputs == ww.formula(net, select=[1]).outputs == ("2[0, 1]",)
 
 
+def test_a_box_beyond_float32_is_told_as_such_without_a_warning() -> None:
+    found = ww.formula(plain(), box=(-1e50, 1e50))
+    assert found.certified
+    assert found.certificate["rounding of the net itself"].found == float("inf")
+
+
 def test_a_net_called_by_keywords_has_a_formula_by_its_walk() -> None:
     assert ww.formula(ww.walk(Keywords(), x=torch.zeros(1, 2))).kind == "affine"
