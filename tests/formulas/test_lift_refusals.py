@@ -123,3 +123,36 @@ def test_a_number_read_after_the_output_bears_on_what_is_returned_only() -> None
         return h + 1 if h.sum() > 0 else -h
 
     assert lift(recorded(earlier), "/relu").net.units == 4
+
+
+def hidden_sign(x: Tensor) -> Tensor:
+    return x * torch.from_numpy(np.sign(x.detach().numpy()))
+
+
+def hidden_count(x: Tensor) -> Tensor:
+    return x * sum(v > 0 for v in x.reshape(-1).tolist())
+
+
+@pytest.mark.parametrize("module", [False, True])
+@pytest.mark.parametrize("function", [hidden_sign, hidden_count])
+def test_what_leaves_for_python_unseen_is_not_certified(function: Callable[[Tensor], Tensor], module: bool) -> None:
+    net = Net(function) if module else function
+    assert not ww.formula(net, line=([[-1.0, 0.3]], [[1.0, 0.4]])).certified
+
+
+def test_a_function_with_weights_of_its_own_precision_is_certified() -> None:
+    inner = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    tenth = torch.tensor([[1.0, 3.0]])
+    for function in (lambda x: inner(x).abs(), lambda x: (x * (tenth * 0.1)).relu()):
+        assert ww.formula(function, line=([[-1.0, 0.3]], [[1.0, 0.4]])).certified
+
+
+def test_the_formula_of_a_function_is_that_of_what_it_returns_not_of_a_module_in_it() -> None:
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    found = ww.formula(lambda x: inner(x).abs() + 1, line=([[-1.0, 0.3]], [[1.0, 0.4]]))
+    t = np.linspace(0, 1, 9)[:, None]
+    x = np.array([-1.0, 0.3]) + t * np.array([2.0, 0.1])
+    with torch.no_grad():
+        wanted = inner.double()(torch.from_numpy(x)).abs().numpy() + 1
+    assert found.certified and np.abs(found.facts.net(t) - wanted).max() < 1e-7

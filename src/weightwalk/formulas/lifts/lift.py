@@ -336,14 +336,20 @@ def _target(walk: Walk, output: str | None) -> Value:
         if not isinstance(found, Value):
             raise UsageError(f"{output!r} is not one whole value of the walk: name one, such as 'out' or 'fc1'.")
         return found
-    for call in walk.calls:
-        for vid in call.outputs.values():
-            if call.parent < 0 and is_float(walk.values[vid]):
-                return walk.values[vid]
+    for vid in _returned(walk):
+        if is_float(walk.values[vid]):
+            return walk.values[vid]
     results = [v for s in walk.steps for v in s.results() if is_float(v) and s.phase in FORWARD]
     if not results:
         raise UsageError("The walk has no real-valued result to express.")
     return results[-1]
+
+
+def _returned(walk: Walk) -> list[int]:
+    """What the recorded function returned, or, of a recorded module, what that returned: value ids."""
+    function = [vid for name, vid in walk.given.items() if name == "out" or name.startswith("out.")]
+    made = [vid for vid in function if walk.values[vid].producer is not None]  # not the weights of a module `out`
+    return made or [vid for call in walk.calls if call.parent < 0 for vid in call.outputs.values()]
 
 
 def forward_slice(walk: Walk, target: Value) -> list[Step]:
@@ -396,8 +402,7 @@ def _no_draw(steps: Sequence[Step]) -> None:
 
 def _steps_before(walk: Walk, target: Value) -> list[Step]:
     """The forward steps that bear on which value `target` is: those up to it; all, if the net returns it."""
-    returned = any(c.parent < 0 and target.id in c.outputs.values() for c in walk.calls)
-    last = len(walk.steps) if returned or target.producer is None else target.producer
+    last = len(walk.steps) if target.id in _returned(walk) or target.producer is None else target.producer
     return [s for s in walk.steps if s.phase in FORWARD and s.index <= last]
 
 
