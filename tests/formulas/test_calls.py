@@ -99,5 +99,14 @@ def test_a_box_beyond_float32_is_told_as_such_without_a_warning() -> None:
     assert found.certificate["rounding of the net itself"].found == float("inf")
 
 
+def test_what_was_found_is_printed_as_text() -> None:
+    net, data = plain(), (torch.linspace(-1, 1, 12).reshape(6, 2), torch.zeros(6, 1))
+    assert str(ww.formula(net)).startswith("formula of Sequential: ")
+    assert str(ww.formula(net, surrogate=1, box=(-1, 1))).startswith("surrogate: a polynomial of total degree 1")
+    assert str(ww.formula(net, weight="0.bias[0]", data=data)).startswith("loss along 0.bias[0]: ")
+    two = ww.formula(net, weight=["0.bias[0]", "0.bias[1]"], data=data)
+    assert str(two).startswith("loss over 0.bias[0] and 0.bias[1]: ")
+
+
 def test_a_net_called_by_keywords_has_a_formula_by_its_walk() -> None:
     assert ww.formula(ww.walk(Keywords(), x=torch.zeros(1, 2))).kind == "affine"

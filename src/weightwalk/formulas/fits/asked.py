@@ -101,7 +101,7 @@ def _pair(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise UsageError(f"data= takes two arrays, (inputs, targets); received {type(data).__name__}.")
     try:
-        x, y = (np.array(d.detach().cpu() if hasattr(d, "detach") else d, np.float64) for d in data)
+        x, y = (np.array(d.detach().cpu().double().numpy() if hasattr(d, "detach") else d, np.float64) for d in data)
     except (TypeError, ValueError) as error:
         raise UsageError("data= takes two arrays of numbers, (inputs, targets); there is something else.") from error
     if not x.ndim or not y.ndim or not len(x) or not len(y):

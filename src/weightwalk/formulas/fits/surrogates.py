@@ -93,6 +93,11 @@ class Surrogate:
                 return score
         raise KeyError((against, where))
 
+    def __str__(self) -> str:
+        from weightwalk.show.terminal import plain
+
+        return plain(self)
+
 
 def surrogate(
     f: Function,

@@ -49,6 +49,11 @@ class LossPlane:
     partitions: tuple[Partition, ...] = field(repr=False)
     certificate: Certificate = field(default_factory=lambda: Certificate((), 0))
 
+    def __str__(self) -> str:
+        from weightwalk.show.terminal import plain
+
+        return plain(self)
+
     @property
     def samples(self) -> int:
         """N."""

@@ -93,6 +93,11 @@ class LossLine:
     derivative: tuple[float, float] = (math.nan, math.nan)
     certificate: Certificate = field(default_factory=lambda: Certificate((), 0))
 
+    def __str__(self) -> str:
+        from weightwalk.show.terminal import plain
+
+        return plain(self)
+
     @property
     def kinks(self) -> np.ndarray:
         """(K,) the kinks as values of the weight."""
