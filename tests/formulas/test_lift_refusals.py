@@ -147,6 +147,16 @@ def test_a_function_with_weights_of_its_own_precision_is_certified() -> None:
         assert ww.formula(function, line=([[-1.0, 0.3]], [[1.0, 0.4]])).certified
 
 
+def test_constants_of_two_signals_of_a_maximum_are_not_subtracted_with_rounding() -> None:
+    def function(x: Tensor) -> Tensor:
+        return torch.maximum(x[:, 0] + 0.1, x[:, 1] + 0.3)
+
+    net = lift(recorded(function)).net
+    assert not net.inexact
+    assert {float(b) for layer in net.layers for b in layer.affine.bias} | set(net.output.bias) == {0.0, 0.1, 0.3}
+    assert net(np.array([[0.0, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]])).tolist() == [[0.3], [2.1]]
+
+
 def test_the_formula_of_a_function_is_that_of_what_it_returns_not_of_a_module_in_it() -> None:
     torch.manual_seed(0)
     inner = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))

@@ -135,7 +135,8 @@ def greatest(call: Call, form: Form, windows: np.ndarray, shape: tuple[int, ...]
         shape: Of the result.
         sign: See above.
     """
-    if form.weighted:
+    added_to = np.concatenate([[False], form.bias != 0])[windows]
+    if form.weighted or (added_to.sum(axis=1) > 1).any():  # the difference of two constants might be rounded
         form = call.lift.layer(f"{call.at}.in", form, _plain(form.size))
     if (windows == 0).all(axis=1).any():
         raise UsageError(f"{call.step.name} at {call.at} has a window with nothing in it.")
