@@ -281,7 +281,9 @@ def test_facets_and_the_greatest_ball_are_told_when_asked_for() -> None:
     text = " ".join(page(found).split())
     known = int(np.count_nonzero(found.facts.facets))
     assert f"{known} facet" in text
-    assert "the minimal description" in text
+    first = found.facts.side(int(np.flatnonzero(found.facts.facets)[0]))
+    assert f"the minimal description: {first}" in text
+    assert f"; redundant: {len(found.facts.facets) - known} more" in text
     assert f"greatest ball inside: of radius {found.facts.chebyshev.radius:.6g}" in text
 
 

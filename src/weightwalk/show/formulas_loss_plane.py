@@ -30,8 +30,9 @@ def loss_plane_table(loss: Any, width: int, every: bool = False) -> Iterator[Tex
     """What it is made of, a picture in shades, where the net stands."""
     yield from refusal_lines(loss.certificate, width)
     yield from wrapped(loss_plane_title(loss), width, "", "bold")
-    counts = loss.counts
-    text = f"each sample has {int(counts.min()):,} to {int(counts.max()):,} regions of its own, on each of which its "
+    least, most = int(loss.counts.min()), int(loss.counts.max())
+    regions = count(most, "region") if least == most else f"{least:,} to {most:,} regions"
+    text = f"each sample has {regions} of its own, on each of which its "
     text += "squared error is one quadratic; the loss is the mean of them; all other weights as they are"
     yield from wrapped(text, width, "  ", "dim")
     yield Text("")

@@ -124,11 +124,9 @@ def polytope_lines(local: Any, width: int) -> Iterator[Text]:
         known = local.minimal is not None and local.minimal.complete
         names = listed([local.side(int(r)) for r in np.flatnonzero(local.facets)], 4)
         if known:
-            text = (
-                f"{count(found, 'facet')}, the minimal description; the other {rows - found:,} are redundant: {names}"
-            )
+            text = f"{count(found, 'facet')}, the minimal description: {names}; redundant: {rows - found:,} more"
         else:
-            text = f"{count(found, 'facet')} certain, the other {rows - found:,} undecided: {names}"
+            text = f"{count(found, 'facet')} certain: {names}; undecided: {rows - found:,} more"
         yield from wrapped(text, width, "    ")
     if local.rays is not None:
         text = f"{count(local.rays.rays, 'ray')} shot, {count(local.rays.crossed, 'facet')} stepped over, and behind "
