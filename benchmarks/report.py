@@ -14,7 +14,7 @@ _COLOURS = {"met": "green", "NOT MET": "bold red", "NOT MEASURED": "bold yellow"
 _HEAD = """\
 # Benchmarks
 
-Measured by `make bench`; this page is generated from the results of one run (`python -m benchmarks --page`), never
+Measured by `make bench`; this page is generated from its results (`python -m benchmarks --page`), never
 edited. The results themselves, every round of them, lie in [`benchmarks/results`](../benchmarks/results).
 
 {conditions}

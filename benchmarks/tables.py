@@ -130,7 +130,7 @@ def conditions(results: Mapping[str, Any]) -> list[str]:
     m, run = results["machine"], results["run"]
     versions = ", ".join(f"{name} {version or 'absent'}" for name, version in m["versions"].items())
     shared = f"load average {run['load_before']} before and {run['load_after']} after"
-    renewed = [_renewed(section, part) for section, part in run.get("renewed", {}).items()]
+    renewed = [_renewed(section, part, m["versions"]) for section, part in run.get("renewed", {}).items()]
     return [
         f"{m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['system']}"
         + (f", {m['cuda']}" if m["cuda"] else "") + f"; {shared}",
@@ -141,9 +141,10 @@ def conditions(results: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _renewed(section: str, part: Mapping[str, Any]) -> str:
+def _renewed(section: str, part: Mapping[str, Any], versions: Mapping[str, Any]) -> str:
     m, run = part["machine"], part["run"]
+    other = "".join(f"; {n} {v or 'absent'}" for n, v in m["versions"].items() if versions.get(n) != v)
     return (
-        f"{section}: in a later run of its own, {m['date']}, commit {m['commit']}; load average {run['load_before']} "
-        f"before and {run['load_after']} after"
+        f"{section}: in a later run of its own, {m['date']}, commit {m['commit']}{other}; {run['rounds']} rounds; load "
+        f"average {run['load_before']} before and {run['load_after']} after"
     )
