@@ -275,3 +275,24 @@ def test_a_large_convolution_stays_an_operator(monkeypatch: pytest.MonkeyPatch) 
         np.random.default_rng(2).normal(size=operator.shape[0]),
     )
     assert (operator @ v) @ w == pytest.approx(v @ (operator.T @ w), rel=1e-12)
+
+
+class TwoValues(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 3), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.a(x).relu(), self.b(x)
+
+
+def test_of_several_values_the_first_is_taken_and_the_others_are_named() -> None:
+    walk = ww.walk(TwoValues(), torch.zeros(1, 2))
+    found = lift(walk)
+    assert len(found.net.outputs) == 3 and found.others == ("b",)
+    assert lift(walk, "b").others == ()
+
+
+def test_a_net_that_hands_on_its_input_is_the_identity() -> None:
+    found = lift(ww.walk(nn.Identity(), torch.zeros(1, 2)))
+    assert np.array_equal(found.net(np.array([[3.0, -4.0]])), [[3.0, -4.0]])

@@ -16,6 +16,7 @@ from weightwalk.show.formula_layout import (
     equation_lines,
     fitted,
     is_exact,
+    listed,
     refusal_lines,
     told,
 )
@@ -47,6 +48,11 @@ def _lines(found: Any, width: int, top: int | None, every: bool, picture: str) -
     word = "" if is_exact(found.certificate) else "approximate "
     title, where = _heading(found)
     yield from wrapped(f"{word}formula of {found.name}: {title}", width, "", "bold")
+    if found.lifted.others:
+        which = (
+            f"of the first of {len(found.lifted.others) + 1} values that the net returns; --output asks for another: "
+        )
+        where.append(which + listed(found.lifted.others))
     for text in where:
         yield from wrapped(text, width, "  ", "dim")
     yield Text("")

@@ -18,6 +18,7 @@ import torch
 
 from weightwalk.errors import UsageError
 from weightwalk.formulas.lifts.forms import Form, constant_form, identity_form
+from weightwalk.formulas.lifts.names import known_as
 from weightwalk.formulas.piecewise import Activation, Layer, PiecewiseNet, element
 from weightwalk.readings.account.rules.base import overload, schema
 from weightwalk.readings.account.tensors import is_float, tensor_of
@@ -48,6 +49,7 @@ class Lifted:
         point: (n,) the inputs as recorded.
         embedded: Whether the inputs are embeddings, because the walk's own input is token ids.
         whole: Whether the output is what the root module returned.
+        others: Addresses of what else it returned.
     """
 
     net: PiecewiseNet
@@ -57,6 +59,7 @@ class Lifted:
     point: np.ndarray
     embedded: bool
     whole: bool
+    others: tuple[str, ...] = ()
 
 
 class Call:
@@ -252,28 +255,6 @@ class Lift:
                     self.known[new] = self.known[outs[0].value]
 
 
-NAMES = {
-    "gelu": "GELU", "silu": "SiLU", "tanh": "tanh", "sigmoid": "the sigmoid", "softplus": "softplus", "elu": "ELU",
-    "softmax": "softmax", "log_softmax": "log-softmax", "native_layer_norm": "layer norm", "mish": "Mish",
-    "native_group_norm": "group norm", "hardswish": "hardswish", "exp": "exp", "log": "log", "pow": "a power",
-    "sqrt": "a square root", "rsqrt": "a square root", "sin": "sin", "cos": "cos", "celu": "CELU",
-    "log_sigmoid_forward": "log-sigmoid", "native_dropout": "dropout in training mode (call net.eval())",
-    "bernoulli": "a random draw (call net.eval())",
-}  # fmt: skip
-JUMPS = {"gt", "ge", "lt", "le", "eq", "ne", "sign", "round", "floor", "ceil", "trunc", "argmax", "argmin", "topk",
-         "heaviside", "bucketize", "nonzero", "sort"}  # fmt: skip
-
-
-def known_as(step: Step) -> str:
-    """What people call an op that is refused."""
-    name = step.name.rstrip("_")
-    if name in JUMPS:
-        return f"{name}, which jumps,"
-    if "scaled_dot_product" in name:
-        return "attention"
-    return NAMES.get(name, name)
-
-
 def lift(walk: Walk, output: str | None = None) -> Lifted:
     """A walk as a piecewise-affine net, from its input (or embeddings) to its output.
 
@@ -318,7 +299,10 @@ def lift(walk: Walk, output: str | None = None) -> Lifted:
     names = tuple(n for v in sources for n in _elements(walk.values[v]))
     net = PiecewiseNet(names, tuple(making.layers), end.affine(), tuple(_elements(target)), making.inexact)
     point = np.concatenate([np.asarray(walk.values[v].numpy(), np.float64).reshape(-1) for v in sources])
-    return Lifted(net, walk, tuple(sources), target.id, point, embedded, output is None)
+    others = [walk.address_of(v) for v in _returned(walk) if is_float(walk.values[v]) and v != target.id]
+    return Lifted(
+        net, walk, tuple(sources), target.id, point, embedded, output is None, tuple(others if output is None else ())
+    )
 
 
 def _elements(value: Value) -> Iterator[str]:
@@ -363,7 +347,7 @@ def forward_slice(walk: Walk, target: Value) -> list[Step]:
 
 
 def _sources(target: Value, steps: Sequence[Step]) -> tuple[list[int], bool]:
-    read = [v for s in steps for v in s.inputs()]
+    read = [target, *(v for s in steps for v in s.inputs())]
     inputs = list(dict.fromkeys(v.id for v in read if v.kind == "input" and is_float(v)))
     if inputs:
         return inputs, False
