@@ -128,8 +128,8 @@ def salib() -> tuple[Any, Any]:
         from SALib.sample import sobol as sample
     except ImportError as error:
         raise UsageError(
-            "Sobol' indices need SALib, which is not installed: pip install 'weightwalk[formulas]' (in Python, samples=0 "
-            "leaves them out)."
+            "Sobol' indices need SALib, which is not installed: pip install 'weightwalk[formulas]' (in Python, "
+            "samples=0 leaves them out)."
         ) from error
     return sample, analyze
 
