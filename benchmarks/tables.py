@@ -145,6 +145,6 @@ def _renewed(section: str, part: Mapping[str, Any], versions: Mapping[str, Any])
     m, run = part["machine"], part["run"]
     other = "".join(f"; {n} {v or 'absent'}" for n, v in m["versions"].items() if versions.get(n) != v)
     return (
-        f"{section}: in a later run of its own, {m['date']}, commit {m['commit']}{other}; {run['rounds']} rounds; load "
+        f"{section}: in a later run of its own, {m['date']}, commit {m['commit']}{other}; load "
         f"average {run['load_before']} before and {run['load_after']} after"
     )
