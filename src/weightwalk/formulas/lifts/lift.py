@@ -274,8 +274,7 @@ def lift(walk: Walk, output: str | None = None) -> Lifted:
         >>> bool(abs(lifted.net(x.numpy()) - net(x).detach().numpy()).max() < 1e-15)
         True
     """
-    from weightwalk.formulas.lifts import bends as lift_kinks  # noqa: F401  (they fill RULES)
-    from weightwalk.formulas.lifts import linear as lift_rules  # noqa: F401  (they fill RULES)
+    from weightwalk.formulas.lifts import bends, linear  # noqa: F401  (they fill RULES)
 
     target = _target(walk, output)
     steps = forward_slice(walk, target)

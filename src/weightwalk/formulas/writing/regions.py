@@ -68,7 +68,7 @@ def text(
     title: str = "",
     certificate: Certificate | None = None,
 ) -> str:
-    """One paragraph per region: its map, and the corners of its polygon; see `writing_line.text`."""
+    """One paragraph per region: its map, and the corners of its polygon; see `.lines.text`."""
     names = coordinate(found.net.inputs, "st")
     lines = heading(found, names, digits, title, certificate)
     outputs = results(found.net.outputs)

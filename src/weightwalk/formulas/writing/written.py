@@ -12,9 +12,7 @@ from weightwalk.formulas.lines.line import Line
 from weightwalk.formulas.planes.partition import Partition
 from weightwalk.formulas.rationals.line import ExactLine
 from weightwalk.formulas.rationals.plane import ExactPartition
-from weightwalk.formulas.writing import lines as writing_line
-from weightwalk.formulas.writing import maps as writing_maps
-from weightwalk.formulas.writing import regions as writing_regions
+from weightwalk.formulas.writing import lines, maps, regions
 from weightwalk.formulas.writing.nets import expression
 from weightwalk.formulas.writing.words import affine, array_source, assigned, listed, number
 
@@ -112,11 +110,11 @@ def _written(facts: Any, form: str, options: dict[str, Any]) -> str:
     if digits is not None and not (isinstance(digits, int) and 1 <= digits <= 17):
         raise UsageError(f"digits={digits!r} is not a number of digits from 1 to 17; leave it out to round nothing.")
     if isinstance(facts, (Line, ExactLine)):
-        room = writing_line
+        room = lines
     elif isinstance(facts, (Partition, ExactPartition)):
-        room = writing_regions
+        room = regions
     elif hasattr(facts, "A") and hasattr(facts, "b"):
-        room = writing_maps
+        room = maps
     else:
         raise UsageError(f"{type(facts).__name__} is no formula: expected a line, a partition or an affine map.")
     try:
