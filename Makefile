@@ -39,7 +39,7 @@ $(VENV)/.torch: $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "installing weightwalk"
-	@$(PIP) -e '.[torch,hf,formulas,plots]'
+	@$(PIP) -e '.[torch,hf,formulas,learning,plots]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
@@ -70,7 +70,7 @@ $(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install $(PIP_FLAGS) -c benchmarks/constraints.txt torch
 	@$(BENCH)/bin/python -m pip install $(PIP_FLAGS) -c benchmarks/constraints.txt -e '.[hf]' \
-		torchlens nnsight transformer-lens relucent scipy
+		torchlens nnsight transformer-lens relucent scipy loss-landscapes==3.0.6
 	@touch $@
 
 bench: $(BENCH)/.ready ## measure us against the peers, side by side, in one run

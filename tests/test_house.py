@@ -34,6 +34,7 @@ HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 # these, a fact may ask the show room how it looks, in the methods that print it. Each entry: (file, room it may reach).
 DOORS = {
     ("walks/model.py", "readings"),  # Step.zoom
+    ("learning/tasks.py", "nets"),  # task_of("hello6"): a task by its name
     ("walks/walk.py", "readings"),  # Walk.verify, Walk.account, Walk.narrate, Walk.compare
 }
 PRINTING = {"__str__", "_repr_html_", "__rich__", "__rich_console__"}

@@ -11,6 +11,7 @@
     walk.narrate()                                   # the story, in words and sums
     walk.save("run.walk"); ww.load("run.walk")       # one file that a stranger can check
     ww.formula(net)                                  # the exact function that a piecewise-linear net computes
+    ww.train("hello6", seed=3)                       # a training, seeded to the bit
 
 ``with ww.recording(model) as walk:`` records a training step: forward, loss, backward and update. ``ww.load_net`` has
 networks to walk, ``ww.compare`` holds two walks side by side.
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weightwalk.formulas.formula import formula
+    from weightwalk.learning.train import train
     from weightwalk.nets.load import load_net
     from weightwalk.readings.compare import compare
     from weightwalk.recorder import recording, walk
@@ -39,10 +41,11 @@ _DOORS = {
     "load": "weightwalk.walks.files",
     "load_net": "weightwalk.nets.load",
     "recording": "weightwalk.recorder",
+    "train": "weightwalk.learning.train",
     "walk": "weightwalk.recorder",
 }
 
-__all__ = ["Walk", "__version__", "compare", "formula", "load", "load_net", "recording", "walk"]
+__all__ = ["Walk", "__version__", "compare", "formula", "load", "load_net", "recording", "train", "walk"]
 
 
 def __getattr__(name: str) -> Any:
@@ -52,7 +55,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_DOORS[name]), name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        extra = {"torch": "torch", "scipy": "formulas"}.get(missing)
+        science = "learning" if _DOORS[name].startswith("weightwalk.learning") else "formulas"
+        extra = {"torch": "torch", "scipy": science, "pandas": science}.get(missing)
         if extra is None:
             raise
         from weightwalk.errors import UsageError

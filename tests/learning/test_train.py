@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.train import TrainingInterrupted, seeded, train
+from weightwalk.learning.seeds import seeded
+from weightwalk.learning.train import TrainingInterrupted, train
 
 X = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
 Y = 2 * X + 3
@@ -168,8 +169,8 @@ def test_a_thread_may_train() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loss": "rmse"}, "There is no loss 'rmse'; there are cross_entropy, mae, mse"),
-        ({"optimizer": "lion"}, "There is no optimizer 'lion'; there are adam, adamw, sgd"),
+        ({"loss": "rmse"}, "There is no loss 'rmse'; there are bce, cross_entropy, mae, mse"),
+        ({"optimizer": "lion"}, "There is no optimizer 'lion'; there are adam, adamw, momentum, nesterov, sgd"),
         ({"lr": -1.0}, "learning rate must be a positive number; got -1.0"),
         ({"lr": math.inf}, "learning rate must be a positive number; got inf"),
         ({"epochs": -1}, "got epochs=-1"),

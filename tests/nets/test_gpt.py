@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.train import seeded
+from weightwalk.learning.seeds import seeded
 from weightwalk.nets.gpt import GPT, GPTConfig
 
 TINY = GPTConfig(vocab_size=50, n_positions=16, n_embd=24, n_layer=3, n_head=4)

@@ -14,31 +14,33 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.losses import Loss, loss_of, tensor_of
+from weightwalk.learning.optimizers import optimizer_of
+from weightwalk.learning.sampling import orders
+from weightwalk.learning.seeds import seeded
+from weightwalk.learning.tasks import Task, task_of
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epochs done, epochs in all, loss of that epoch)."""
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 
-LOSSES: dict[str, Loss] = {
-    "mse": nn.functional.mse_loss,
-    "mae": nn.functional.l1_loss,
-    "cross_entropy": nn.functional.cross_entropy,
-}
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The weights at one moment of a training.
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
+    Attributes:
+        epoch: Epochs completed then; 0 for the untrained net.
+        weights: Every parameter and buffer by name, as copies.
+    """
 
-
-_GENERATOR = threading.RLock()
+    epoch: int
+    weights: Mapping[str, Tensor] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,20 @@ class History:
         epochs: Number of epochs completed.
         seed: Seed of shuffling and of random layers such as dropout.
         settings: Everything else that decided the outcome: loss, optimizer, learning rate, batch size.
+        held_losses: ``held_losses[e]`` is the loss on the held-out data after ``e`` epochs, ``epochs + 1`` of them;
+            empty without held-out data.
+        snapshots: Weights along the way, where they were asked for.
+        module: The trained net.
     """
 
     losses: tuple[float, ...]
     final: float
     epochs: int
     seed: int
-    settings: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    held_losses: tuple[float, ...] = ()
+    snapshots: tuple[Snapshot, ...] = field(default=(), repr=False, compare=False)
+    module: nn.Module | None = field(default=None, repr=False, compare=False)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -73,50 +82,40 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.history = history
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Run the block with torch's CPU generator seeded; afterwards the generator is where it was.
-
-    Only the default CPU generator is touched: `torch.manual_seed` would also reset those of accelerators. All threads
-    share it, so one such block waits for another thread's to end.
-    """
-    with _GENERATOR:
-        generator = torch.default_generator
-        state = generator.get_state()
-        generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            generator.set_state(state)
-
-
 def train(
-    module: nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
+    net: nn.Module | Task | str,
+    inputs: Tensor | None = None,
+    targets: Tensor | None = None,
     *,
-    loss: str | Loss = "mse",
-    optimizer: str = "sgd",
-    lr: float = 0.1,
-    epochs: int = 1000,
+    loss: str | Loss | None = None,
+    optimizer: str | None = None,
+    lr: float | None = None,
+    epochs: int | None = None,
     batch: int | None = None,
+    shuffle: bool | None = None,
     seed: int = 0,
+    held_out: tuple[Tensor, Tensor] | None = None,
+    snapshots: int | None = None,
     progress: Progress | None = None,
 ) -> History:
-    """Fit `module` to (inputs, targets) by gradient descent: ``w <- w - lr * dloss/dw`` or a variant of it.
+    """Fit `net` to (inputs, targets) by gradient descent: ``w <- w - lr * dloss/dw`` or a variant of it.
 
     Each epoch is the five steps of all training: forward, compare (loss), backward, update, and again.
 
     Args:
-        module: Trained in place. Its train/eval mode and its ``.grad`` fields are left as found.
-        inputs: One row per example, shape ``(N, ...)``.
-        targets: Shape ``(N, ...)``; class numbers for ``"cross_entropy"``.
-        loss: A name in `LOSSES`, or a function ``(outputs, targets) -> scalar``.
-        optimizer: A name in `OPTIMIZERS`, used with its defaults.
-        lr: Learning rate.
-        epochs: Passes over the data.
-        batch: Rows per update; None for all at once. Mini-batches are shuffled anew each epoch.
-        seed: Decides the shuffling and random layers; not the initial weights, which are the caller's.
+        net: A module, trained in place; its train/eval mode and its ``.grad`` fields are left as found. Or a task, or
+            the name of one (``"hello6"``), which brings data and recipe along: a fresh net is made from `seed`.
+        inputs: One row per example, shape ``(N, ...)``; None for a task.
+        targets: Shape ``(N, ...)``; class numbers for ``"cross_entropy"``; None for a task.
+        loss: A name in `LOSSES`, or a function ``(outputs, targets) -> scalar``; ``"mse"`` unless the task says.
+        optimizer: A name in `OPTIMIZERS`, used with its defaults; ``"sgd"`` unless the task says.
+        lr: Learning rate; 0.1 unless the task says.
+        epochs: Passes over the data; 1000 unless the task says.
+        batch: Rows per update; None for all at once (or what the task says).
+        shuffle: Visit the rows in a new order each epoch. None for: where there are mini-batches.
+        seed: Decides shuffling and random layers; for a task, the initial weights too.
+        held_out: Inputs and targets to be judged on after every epoch; a task brings its own.
+        snapshots: Keep a copy of the weights every so many epochs, the first and the last included.
         progress: Called after each epoch.
 
     Raises:
@@ -131,12 +130,34 @@ def train(
     >>> round(line.weight.item(), 4), round(line.bias.item(), 4)
     (2.0, 3.0)
     """
-    criterion = _loss(loss)
+    if not isinstance(net, nn.Module):
+        task = task_of(net)
+        if inputs is not None or targets is not None:
+            raise UsageError(f"The task {task.name!r} brings its own data; for data of your own, pass a module.")
+        return train(
+            task.module(seed),
+            task.data.inputs,
+            task.data.targets,
+            loss=loss or task.loss,
+            optimizer=optimizer or task.optimizer,
+            lr=task.lr if lr is None else lr,
+            epochs=task.epochs if epochs is None else epochs,
+            batch=batch or task.batch,
+            shuffle=shuffle,
+            seed=seed,
+            held_out=held_out or task.data.held_out,
+            snapshots=snapshots,
+            progress=progress,
+        )
+    if inputs is None or targets is None:
+        raise UsageError("A module needs data to train on: inputs and targets, a row for each example.")
+    loss = loss or "mse"
+    optimizer = optimizer or "sgd"
+    lr = 0.1 if lr is None else lr
+    epochs = 1000 if epochs is None else epochs
+    criterion = loss_of(loss)
     rows = _check(inputs, targets, lr, epochs, batch)
-    make = OPTIMIZERS.get(optimizer)
-    if make is None:
-        raise UsageError(f"There is no optimizer {optimizer!r}; there are {', '.join(sorted(OPTIMIZERS))}.")
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    parameters = [p for p in net.parameters() if p.requires_grad]
     if not parameters:
         raise UsageError("The net has no parameter that can be trained (none requires a gradient).")
     settings = {
@@ -146,22 +167,43 @@ def train(
         "batch": batch,
     }
     losses: list[float] = []
-    shuffle = torch.Generator().manual_seed(seed)
-    with _as_found(module), torch.inference_mode(False), torch.enable_grad(), seeded(seed), _held_interrupt() as stop:
-        module.train()
-        engine = make(parameters, lr=lr)
+    held: list[float] = []
+    kept: list[Snapshot] = []
+
+    def look(epoch: int) -> None:
+        """After `epoch` epochs: what the held-out data say, and the weights where they are wanted."""
+        if held_out is not None:
+            held.append(_judged(net, held_out, criterion))
+        if snapshots and (epoch % snapshots == 0 or epoch == epochs):
+            kept.append(Snapshot(epoch, {n: t.detach().clone() for n, t in net.state_dict().items()}))
+
+    def so_far(final: float) -> History:
+        return History(tuple(losses), final, len(losses), seed, settings, tuple(held), tuple(kept), net)
+
+    with _as_found(net), torch.inference_mode(False), torch.enable_grad(), seeded(seed), _held_interrupt() as stop:
+        engine = optimizer_of(optimizer, parameters, lr)
+        look(0)
         for epoch in range(epochs):
-            losses.append(_epoch(module, inputs, targets, criterion, engine, _slices(rows, batch, shuffle), epoch))
+            net.train()
+            parts = _slices(rows, batch, shuffle, seed, epoch)
+            losses.append(_epoch(net, inputs, targets, criterion, engine, parts, epoch))
+            look(epoch + 1)
             if progress is not None:
                 progress(epoch + 1, epochs, losses[-1])
             if stop.is_set():
-                raise TrainingInterrupted(History(tuple(losses), losses[-1], len(losses), seed, settings))
-        module.eval()
+                raise TrainingInterrupted(so_far(losses[-1]))
+        net.eval()
         with torch.no_grad():
-            final = _finite(criterion(module(inputs), targets), epochs)
+            final = _finite(criterion(tensor_of(net(inputs)), targets), epochs)
         if stop.is_set():
-            raise TrainingInterrupted(History(tuple(losses), final, epochs, seed, settings))
-    return History(tuple(losses), final, epochs, seed, settings)
+            raise TrainingInterrupted(so_far(final))
+    return so_far(final)
+
+
+def _judged(net: nn.Module, held_out: tuple[Tensor, Tensor], criterion: Loss) -> float:
+    net.eval()
+    with torch.no_grad():
+        return float(criterion(tensor_of(net(held_out[0])), held_out[1]))
 
 
 def _epoch(
@@ -178,17 +220,18 @@ def _epoch(
     for rows in parts:
         x, y = (inputs, targets) if rows is None else (inputs[rows], targets[rows])
         engine.zero_grad(set_to_none=True)
-        loss = criterion(module(x), y)
+        loss = criterion(tensor_of(module(x)), y)
         total += _finite(loss, epoch) * len(x)
         loss.backward()
         engine.step()
     return total / len(inputs)
 
 
-def _slices(rows: int, batch: int | None, shuffle: torch.Generator) -> list[Tensor | None]:
-    if batch is None or batch >= rows:
-        return [None]
-    return list(torch.randperm(rows, generator=shuffle).split(batch))
+def _slices(rows: int, batch: int | None, shuffle: bool | None, seed: int, epoch: int) -> list[Tensor | None]:
+    whole = batch is None or batch >= rows
+    if shuffle is False or (shuffle is None and whole):
+        return [None] if whole else list(torch.arange(rows).split(batch or rows))
+    return list(torch.from_numpy(orders([seed], epoch, rows)[0]).split(batch or rows))
 
 
 def _finite(loss: Tensor, epoch: int) -> float:
@@ -201,14 +244,6 @@ def _finite(loss: Tensor, epoch: int) -> float:
             "or the data holds a value that is not finite."
         )
     return number
-
-
-def _loss(loss: str | Loss) -> Loss:
-    if not isinstance(loss, str):
-        return loss
-    if loss not in LOSSES:
-        raise UsageError(f"There is no loss {loss!r}; there are {', '.join(sorted(LOSSES))}, or pass a function.")
-    return LOSSES[loss]
 
 
 def _check(inputs: Tensor, targets: Tensor, lr: float, epochs: int, batch: int | None) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.train import seeded
+from weightwalk.learning.seeds import seeded
 from weightwalk.nets.inputs import Expects, expectation
 from weightwalk.nets.net import Net
 

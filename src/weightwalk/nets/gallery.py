@@ -24,6 +24,17 @@ HELLO_TOKENS = ("hello", "world", "cat", "dog", "!")
 HELLO_PAIRS = (("hello", "world"), ("cat", "dog"), ("dog", "!"), ("world", "!"))
 """What follows what. Nothing follows "!", so what the net says after it was never trained."""
 
+HELLO6_TOKENS = ("hello", "world", "cat", "dog", "silly", "cute", "!")
+HELLO6_PAIRS = (
+    ("hello", "world"),
+    ("cat", "dog"),
+    ("dog", "!"),
+    ("silly", "dog"),
+    ("cute", "cat"),
+    ("world", "!"),
+)
+"""The second text net's seven tokens and six pairs: two of them lead to "dog", two to "!"."""
+
 GPT_WORDS = """
 the a an of to in is it on at by for and or not as was are be this that with from has have he she his her we you they
 what who where when how why one two three four five first last new old big small good great very more most all some no
@@ -39,7 +50,7 @@ class Recipe:
     """How a gallery net is trained; together with the data, it decides the weights.
 
     Attributes:
-        loss: Name of the loss, see `weightwalk.learning.train.LOSSES`.
+        loss: Name of the loss, see `weightwalk.learning.losses.LOSSES`.
         optimizer: Name of the optimizer.
         lr: Learning rate.
         epochs: Full-batch epochs.
@@ -140,11 +151,25 @@ def _hello() -> nn.Module:
 
 
 def _hello_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _pairs(HELLO_TOKENS, HELLO_PAIRS)
+
+
+def _hello6() -> nn.Module:
+    from weightwalk.nets.modules import HelloNet
+
+    return HelloNet(tokens=len(HELLO6_TOKENS), width=2)
+
+
+def _hello6_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _pairs(HELLO6_TOKENS, HELLO6_PAIRS)
+
+
+def _pairs(tokens: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     import torch
 
-    ids = WordTokenizer(HELLO_TOKENS).encode
-    inputs = torch.tensor([ids(first)[0] for first, _ in HELLO_PAIRS])
-    targets = torch.tensor([ids(then)[0] for _, then in HELLO_PAIRS])
+    ids = WordTokenizer(tokens).encode
+    inputs = torch.tensor([ids(first)[0] for first, _ in pairs])
+    targets = torch.tensor([ids(then)[0] for _, then in pairs])
     return inputs, targets, inputs, targets
 
 
@@ -157,6 +182,13 @@ def _gpt() -> nn.Module:
 
     return GPT(GPTConfig(vocab_size=len(_gpt_tokenizer().tokens)))
 
+
+_HELLO_AXES: tuple[tuple[str, tuple[tuple[int, str | tuple[str, ...]], ...]], ...] = (
+    ("embed.weight", ((0, "vocab"),)),
+    ("logits.weight", ((0, "vocab"),)),
+    ("logits.bias", ((0, "vocab"),)),
+    ("logits", ((-1, "vocab"), (-2, "tokens"))),
+)
 
 GALLERY: dict[str, Entry] = {
     entry.name: entry
@@ -193,12 +225,18 @@ GALLERY: dict[str, Entry] = {
             _hello_data,
             Recipe("cross_entropy", "sgd", 0.1, 300, seeds=tuple(range(20)), choose="first"),
             lambda: WordTokenizer(HELLO_TOKENS),
-            axes=(
-                ("embed.weight", ((0, "vocab"),)),
-                ("logits.weight", ((0, "vocab"),)),
-                ("logits.bias", ((0, "vocab"),)),
-                ("logits", ((-1, "vocab"), (-2, "tokens"))),
-            ),
+            axes=_HELLO_AXES,
+            batched=False,
+        ),
+        Entry(
+            "hello6",
+            "seven tokens and six pairs: embedding 2, ReLU 2, ReLU 2, seven logits (47 parameters)",
+            "hello",
+            _hello6,
+            _hello6_data,
+            Recipe("cross_entropy", "sgd", 0.1, 501, seeds=tuple(range(20)), choose="first"),
+            lambda: WordTokenizer(HELLO6_TOKENS),
+            axes=_HELLO_AXES,
             batched=False,
         ),
         Entry(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.train import seeded
+from weightwalk.learning.seeds import seeded
 from weightwalk.nets.inputs import expectation
 from weightwalk.nets.net import Net
 
@@ -30,9 +30,7 @@ def named_net(spec: str, *, seed: int = 0) -> Net:
     Raises:
         UsageError: No such module or object, an error while importing or making it, or an object of another kind.
     """
-    module_name, _, path = spec.partition(":")
-    with seeded(seed):
-        found = _attribute(_import(module_name), module_name, path)
+    found = named_object(spec, seed=seed)
     with seeded(seed):  # again, for the first import may have drawn numbers
         net, made = _made(found, spec)
     if isinstance(net, nn.Module):
@@ -44,6 +42,17 @@ def named_net(spec: str, *, seed: int = 0) -> Net:
     if made:
         provenance["seed"] = seed
     return Net(spec, net, description, expectation(net), provenance=provenance)
+
+
+def named_object(spec: str, *, seed: int = 0) -> Any:
+    """Import ``package.module`` (the current directory counts) and take `object` from it, whatever it is.
+
+    Raises:
+        UsageError: No such module or object, or an error while importing.
+    """
+    module_name, _, path = spec.partition(":")
+    with seeded(seed):
+        return _attribute(_import(module_name), module_name, path)
 
 
 def _import(name: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weightwalk.learning.train import History, seeded, train
+from weightwalk.learning.seeds import seeded
+from weightwalk.learning.train import History, train
 from weightwalk.nets.cache import recall, recipe_key, remember
 from weightwalk.nets.digest import weights_digest
 from weightwalk.nets.gallery import Entry, Recipe
@@ -109,7 +110,8 @@ def _try_seeds(
         chosen = next((run for run in runs if run[2].get("solved")), None) or min(runs, key=lambda run: run[2]["loss"])
     else:
         chosen = min(runs, key=lambda run: run[2].get("rmse", run[2]["loss"]))
-    history = asdict(chosen[1])
+    facts = ("losses", "final", "epochs", "seed", "settings")
+    history = {name: getattr(chosen[1], name) for name in facts}
     return chosen[0], {"history": history, "tried": [run[2] for run in runs]}
 
 
