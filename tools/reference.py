@@ -51,6 +51,10 @@ API = {
         "weightwalk.readings.narrate_facts:Term", "weightwalk.readings.narrate_facts:Table",
         "weightwalk.readings.narrate_facts:Text",
     ),
+    "Learning": (
+        "weightwalk:train", "weightwalk.learning.train:History", "weightwalk.learning.train:Snapshot",
+        "weightwalk.learning.tasks:Task", "weightwalk.learning.tasks:Data", "weightwalk.learning.tasks:task_of",
+    ),
     "Comparing": (
         "weightwalk:compare", "weightwalk.readings.compare:Comparison", "weightwalk.readings.compare:Difference",
     ),

@@ -94,10 +94,21 @@ class Task:
 
 
 def task_of(what: Task | str) -> Task:
-    """A task, or the one of that name: a gallery name, or ``package.module:object`` for a task of your own.
+    """The task of that name.
+
+    Args:
+        what: A name (linear, sqrt, hello, hello6, xor, nearest, regions), ``package.module:object`` for a task of your
+            own, or a task, which is handed back.
 
     Raises:
         UsageError: There is none.
+
+    Example:
+        >>> task = task_of("hello6")
+        >>> task.data.rows
+        ('hello→world', 'cat→dog', 'dog→!', 'silly→dog', 'cute→cat', 'world→!')
+        >>> [sum(p.numel() for p in task.of(width=w).module().parameters()) for w in (2, 4, 8)]
+        [47, 103, 263]
     """
     if isinstance(what, Task):
         return what

@@ -123,12 +123,13 @@ def train(
             weights are those which gave that loss).
         TrainingInterrupted: Ctrl-C, after the update under way.
 
-    >>> with seeded(0):
-    ...     line = nn.Linear(1, 1)
-    >>> x = torch.linspace(-1, 1, 11)[:, None]
-    >>> history = train(line, x, 2 * x + 3, lr=0.5, epochs=100)
-    >>> round(line.weight.item(), 4), round(line.bias.item(), 4)
-    (2.0, 3.0)
+    Example:
+        >>> with seeded(0):
+        ...     line = nn.Linear(1, 1)
+        >>> x = torch.linspace(-1, 1, 11)[:, None]
+        >>> history = train(line, x, 2 * x + 3, lr=0.5, epochs=100)
+        >>> round(line.weight.item(), 4), round(line.bias.item(), 4)
+        (2.0, 3.0)
     """
     if not isinstance(net, nn.Module):
         task = task_of(net)
