@@ -25,6 +25,7 @@ def training_step(net: Net, module: Any, inputs: tuple[Any, Any, Any], target: s
     import torch
     from torch import nn
 
+    from weightwalk.learning.losses import LOSSES, tensor_of
     from weightwalk.recorder import recording
 
     args, kwargs, labels = inputs
@@ -33,28 +34,18 @@ def training_step(net: Net, module: Any, inputs: tuple[Any, Any, Any], target: s
     if not isinstance(module, nn.Module) or not any(p.requires_grad for p in module.parameters()):
         raise UsageError(f"{net.name!r} has no parameter to train, so --target makes no sense for it.")
     with torch.no_grad():
-        like = _tensor(module(*args, **kwargs))
+        like = tensor_of(module(*args, **kwargs))
     aim = _aim(net, target, like)
     optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=lr)
     with recording(module, axis_labels=labels, **options) as walk:
-        out = _tensor(module(*args, **kwargs))
+        out = tensor_of(module(*args, **kwargs))
         if aim.is_floating_point():
-            loss = nn.functional.mse_loss(out, aim)
+            loss = LOSSES["mse"](out, aim)
         else:
-            loss = nn.functional.cross_entropy(out.reshape(-1, out.shape[-1])[-len(aim) :], aim)
+            loss = LOSSES["cross_entropy"](out.reshape(-1, out.shape[-1])[-len(aim) :], aim)
         loss.backward()
         optimizer.step()
     return walk
-
-
-def _tensor(out: Any) -> Tensor:
-    """The tensor to train on: the logits of a model's output, or the first tensor of it."""
-    import torch
-
-    for candidate in (getattr(out, "logits", None), out, *(out if isinstance(out, (tuple, list)) else ())):
-        if isinstance(candidate, torch.Tensor):
-            return candidate
-    raise UsageError(f"the net returns {type(out).__name__}, in which there is no tensor to compare with a target.")
 
 
 def _aim(net: Net, target: str, like: Tensor) -> Tensor:
