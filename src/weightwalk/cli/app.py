@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "recompute every step independently and hold it to its rounding bound",
     "account": "one number as an exact sum of contributions",
     "formula": "the exact function that a piecewise-linear net computes, with its certificate",
+    "fit": "what fits and what generalises, computed: memorising, capacity, extrapolation",
     "compare": "where two walks of one model part",
     "show": "what a .walk file holds",
     "nets": "the networks that come along",

@@ -73,6 +73,13 @@ _KINDS: dict[str, tuple[str, str]] = {
     "Indices": ("weightwalk.show.formulas", "indices_lines"),
     "LossLine": ("weightwalk.show.formulas", "loss_lines"),
     "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
+    "PointsFit": ("weightwalk.show.fittings", "points_lines"),
+    "LabelsFit": ("weightwalk.show.fittings_labels", "labels_lines"),
+    "CapacityFit": ("weightwalk.show.fittings_capacity", "capacity_lines"),
+    "DataFit": ("weightwalk.show.fittings_data", "data_lines"),
+    "BeyondFit": ("weightwalk.show.fittings_beyond", "beyond_lines"),
+    "EpochsFit": ("weightwalk.show.fittings_epochs", "epochs_lines"),
+    "RegionsFit": ("weightwalk.show.fittings_regions", "regions_lines"),
 }
 
 
