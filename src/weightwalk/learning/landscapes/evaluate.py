@@ -1,0 +1,228 @@
+"""The loss at many points of weight space: by the layers of a chain, by ``torch.func.vmap``, or one call after another.
+
+Which of the three is decided by what the net is, never by the clock: the same question gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from weightwalk.errors import UsageError
+from weightwalk.learning.landscapes.chains import Chain, agrees, leaves_of
+from weightwalk.learning.landscapes.directions import Plane
+from weightwalk.learning.landscapes.samples import per_row
+from weightwalk.learning.losses import Loss, tensor_of
+
+Progress = Callable[[int, int], None]
+"""Called with (points done, points in all)."""
+
+MEMORY = 500_000_000
+"""Bytes that an evaluation may take unless told otherwise."""
+
+_VMAP_NUMBERS = 50_000  # parameters; above that a stack of nets leaves the cache and gains nothing
+_VMAP_POINTS = 16  # measured: 16 to 64 alike, a whole grid at once three times slower
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A net, the data that judge it, and how much memory there is.
+
+    Attributes:
+        module: In eval mode.
+        inputs: One row per example.
+        targets: As many.
+        loss: A mean over examples.
+        memory: Bytes.
+        per_sample: Whether the loss of each example alone is wanted.
+    """
+
+    module: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    loss: Loss
+    memory: int = MEMORY
+    per_sample: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many examples."""
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Losses, in the order of the points.
+
+    Attributes:
+        losses: (P,) float64.
+        samples: (P, N) the loss of each example alone, where wanted.
+        method: ``chain``, ``vmap`` or ``loop``.
+        rows: Examples at once.
+        points: Points at once.
+    """
+
+    losses: np.ndarray
+    samples: np.ndarray | None
+    method: str
+    rows: int
+    points: int
+
+
+def evaluate(q: Question, plane: Plane, points: Sequence[tuple[float, float]], progress: Progress | None) -> Answer:
+    """The loss at each point (a, b) of the plane; called within `judging`."""
+    if q.per_sample and 8 * q.rows * len(points) > q.memory:
+        raise UsageError(
+            f"The losses of {q.rows:,} examples at {len(points):,} points take {8 * q.rows * len(points):,} bytes, and "
+            f"{q.memory:,} are allowed: choose fewer rows or a smaller grid, or allow more memory."
+        )
+    probe = q.inputs[: min(q.rows, 64)]
+    leaves, numbers = leaves_of(q.module, probe)
+    if leaves is not None:
+        chain = Chain(leaves, plane, q.module)
+        reach = max((abs(x) for p in points for x in p), default=0.0)
+        if agrees(chain, q.module, probe, [(0.0, 0.0), (reach / 7, -reach / 5)]):
+            return _by_chain(q, chain, points, progress)
+    size = 2 * numbers * next(iter(plane.origin.values())).element_size() / max(1, len(probe))
+    rows = _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // max(1, size)))))
+    moving = sum(plane.origin[n].numel() for n in plane.moving)
+    if moving <= _VMAP_NUMBERS and len(points) > 2 and size * rows * _VMAP_POINTS <= q.memory:
+        done = _by_vmap(q, plane, points, rows, progress)
+        if done is not None:
+            return done
+    return _by_loop(q, plane, points, rows, progress)
+
+
+def own_loss(q: Question) -> float:
+    """What the module itself says, called as it stands."""
+    loss = q.loss(tensor_of(q.module(q.inputs)), q.targets)
+    if loss.numel() != 1:
+        raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
+    return loss.item()
+
+
+def _rows_that_split(q: Question, rows: int) -> int:
+    """`rows`, if the loss of all is the mean of the losses of parts (weighted by size); else all at once."""
+    if rows >= q.rows:
+        return q.rows
+    whole, half = own_loss(q), q.rows // 2
+    parts = [(half, slice(None, half)), (q.rows - half, slice(half, None))]
+    mean = math.fsum(n / q.rows * float(q.loss(tensor_of(q.module(q.inputs[s])), q.targets[s])) for n, s in parts)
+    return rows if math.isclose(mean, whole, rel_tol=1e-5, abs_tol=1e-12) or math.isnan(whole) else q.rows
+
+
+class _Book:
+    """Sums the losses of parts of the data."""
+
+    def __init__(self, q: Question, points: int) -> None:
+        self.losses = np.zeros(points)
+        self.samples = np.empty((points, q.rows)) if q.per_sample else None
+        self.each = per_row(q.loss) if q.per_sample else None
+
+    def write(self, at: slice, rows: slice, share: float, losses: Tensor, samples: Tensor | None) -> None:
+        self.losses[at] += share * losses.detach().double().cpu().numpy()
+        if self.samples is not None and samples is not None:
+            self.samples[at, rows] = samples.detach().double().cpu().numpy()
+
+
+def _by_chain(q: Question, chain: Chain, points: Sequence[tuple[float, float]], progress: Progress | None) -> Answer:
+    columns = q.inputs[:1].numel() if not q.inputs.is_floating_point() else q.inputs[:1].numel() // q.inputs.shape[-1]
+    rows = _rows_that_split(q, min(q.rows, chain.rows_at_once(columns)))
+    book, blocks = _Book(q, len(points)), [slice(k, min(k + rows, q.rows)) for k in range(0, q.rows, rows)]
+    turns, done = 256, 0  # losses are fetched in batches: asking for each would wait for each
+    with torch.inference_mode():
+        for block in blocks:
+            x, y = q.inputs[block], q.targets[block]
+            found: list[Tensor] = []
+            alone: list[Tensor] = []
+            for i, out in enumerate(chain.outputs(x, points), start=1):
+                found.append(q.loss(out, y))
+                if book.each is not None:
+                    alone.append(book.each(out, y))
+                if len(found) == turns or i == len(points):
+                    at = slice(i - len(found), i)
+                    samples = torch.stack(alone) if alone else None
+                    book.write(at, block, len(x) / q.rows, torch.stack(found), samples)
+                    done += len(found)
+                    found, alone = [], []
+                    if progress is not None:
+                        progress(done // len(blocks), len(points))
+    return Answer(book.losses, book.samples, "chain", rows, 1)
+
+
+def _by_vmap(
+    q: Question, plane: Plane, points: Sequence[tuple[float, float]], rows: int, progress: Progress | None
+) -> Answer | None:
+    """None where the net does something that vmap cannot follow."""
+    book, names = _Book(q, len(points)), plane.moving
+    buffers = {n: b.clone() for n, b in q.module.named_buffers()}
+
+    def one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        out = tensor_of(functional_call(q.module, {**weights, **buffers}, (x,)))
+        return (q.loss(out, y),) if book.each is None else (q.loss(out, y), book.each(out, y))
+
+    many = torch.func.vmap(one, in_dims=(0, None, None))
+    try:
+        for k in range(0, len(points), _VMAP_POINTS):
+            part = points[k : k + _VMAP_POINTS]
+            weights = {n: _stacked(plane, n, part) for n in names}
+            for r in range(0, q.rows, rows):
+                x, y = q.inputs[r : r + rows], q.targets[r : r + rows]
+                losses, *alone = many(weights, x, y)
+                samples = alone[0] if alone else None
+                book.write(slice(k, k + len(part)), slice(r, r + len(x)), len(x) / q.rows, losses, samples)
+            if progress is not None:
+                progress(k + len(part), len(points))
+    except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError):
+        return None  # the loop runs the same net without vmap, and tells what is wrong if something is
+    return Answer(book.losses, book.samples, "vmap", rows, _VMAP_POINTS)
+
+
+def _stacked(plane: Plane, name: str, points: Sequence[tuple[float, float]]) -> Tensor:
+    w = plane.origin[name]
+    shape = (-1, *[1] * w.dim())
+    made = w.expand(len(points), *w.shape)
+    for k, d in enumerate((plane.u, plane.v or {})):
+        if name in d:
+            made = made + torch.tensor([p[k] for p in points], dtype=w.dtype, device=w.device).view(shape) * d[name]
+    return made
+
+
+def _by_loop(
+    q: Question, plane: Plane, points: Sequence[tuple[float, float]], rows: int, progress: Progress | None
+) -> Answer:
+    book, names, v = _Book(q, len(points)), plane.moving, plane.v or {}
+    row = {n: torch.empty_like(plane.origin[n]) for n in names}
+    moved = {n: torch.empty_like(plane.origin[n]) for n in names}
+    buffers = {n: b.clone() for n, b in q.module.named_buffers()}
+    marks = {n: b._version for n, b in buffers.items()}
+    last = None
+    for k, (a, b) in enumerate(points):
+        for n in names:
+            if a != last:
+                row[n].copy_(plane.origin[n])
+                if n in plane.u:
+                    row[n].add_(plane.u[n], alpha=a)
+            if n in v:
+                torch.add(row[n], v[n], alpha=b, out=moved[n])
+            else:
+                moved[n].copy_(row[n])
+        last = a
+        for r in range(0, q.rows, rows):
+            x, y = q.inputs[r : r + rows], q.targets[r : r + rows]
+            out = tensor_of(functional_call(q.module, {**moved, **buffers}, (x,)))
+            samples = None if book.each is None else book.each(out, y)[None]
+            book.write(slice(k, k + 1), slice(r, r + len(x)), len(x) / q.rows, q.loss(out, y)[None], samples)
+            for n, kept in buffers.items():
+                if kept._version != marks[n]:  # a net that counts its calls: each point begins with the net's own
+                    kept.copy_(q.module.get_buffer(n))
+                    marks[n] = kept._version
+        if progress is not None:
+            progress(k + 1, len(points))
+    return Answer(book.losses, book.samples, "loop", rows, 1)
