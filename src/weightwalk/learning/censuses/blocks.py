@@ -1,0 +1,187 @@
+"""Training of one block of seeds of a chain, from initial weights to outcome."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from weightwalk.learning.censuses.jobs import Arrays, Job, Stopped, Tick
+from weightwalk.learning.censuses.steps import Array, Engine, Rows, layout
+from weightwalk.learning.optimizers import optimizer_of
+from weightwalk.learning.sampling import orders
+
+LANES = 16
+"""A block is filled up to a multiple of this, so that no loop has a remainder that is computed in another way."""
+
+ROWS = 512
+"""Rows that are judged at a time."""
+
+_CHOSEN = {"foreach", "fused", "capturable", "differentiable"}
+
+
+def train_chain(job: Job, seeds: list[int], tick: Tick) -> Arrays:
+    """Train these seeds at once.
+
+    Raises:
+        Stopped: `tick` said so.
+    """
+    block = _Block(job, seeds)
+    with np.errstate(all="ignore"):  # a seed that diverges is marked, and warns nobody
+        return block.run(tick)
+
+
+class _Block:
+    def __init__(self, job: Job, seeds: list[int]) -> None:
+        assert job.chain is not None and job.starts is not None
+        self.job, self.chain, self.starts = job, job.chain, job.starts
+        self.seeds = seeds
+        self.count = len(seeds)
+        self.slices, order = layout(self.chain, job.starts.offsets)
+        dtype = _numpy(job.dtype or job.starts.dtype)
+        start = job.starts.fill(seeds).numpy().astype(dtype)
+        wide = -(-self.count // LANES) * LANES
+        self.flat = np.empty((len(order), wide), dtype)
+        self.flat[:, : self.count] = start.T[order]
+        self.flat[:, self.count :] = self.flat[:, :1]
+        self.back = np.argsort(order)
+        self.start = start
+        self.grads = np.zeros_like(self.flat)
+        assert isinstance(job.recipe.loss, str)
+        self.engine = Engine(self.chain, self.flat, self.grads, self.slices, job.recipe.loss)
+        data = job.data
+        self.x, self.y = _plain(data.inputs, dtype), _goal(data.targets, dtype, job.recipe.loss)
+        self.held = None
+        if data.held_inputs is not None and data.held_targets is not None:
+            self.held = _plain(data.held_inputs, dtype), _goal(data.held_targets, dtype, job.recipe.loss)
+
+    def run(self, tick: Tick) -> Arrays:
+        job, found = self.job, {}
+        if job.record.start:
+            found |= self._named("start", self.start)
+        first, dead = self._judged(self.x, self.y, dead=True)
+        found["first_losses"] = first
+        found |= {f"dead_at_start/{name}": mask for name, mask in dead.items()}
+        found["nonfinite_at"], curve = self._train(tick)
+        if job.record.losses:
+            found["losses"] = curve
+        outputs = [] if job.record.outputs else None
+        final, dead = self._judged(self.x, self.y, outputs, dead=True, slopes=True)
+        found["final_losses"] = final
+        found["gradient_norms"] = np.sqrt(np.einsum("ps,ps->s", self.total, self.total))[: self.count]
+        found |= {f"dead_at_end/{name}": mask for name, mask in dead.items()}
+        bad = (found["nonfinite_at"] < 0) & ~np.isfinite(final)
+        found["nonfinite_at"][bad] = job.recipe.epochs
+        if outputs is not None:
+            found["outputs"] = np.concatenate(outputs, axis=1)
+        if self.held is not None:
+            held = [] if job.record.held_outputs else None
+            found["held_losses"], _ = self._judged(*self.held, held)
+            if held is not None:
+                found["held_outputs"] = np.concatenate(held, axis=1)
+        if job.record.end:
+            found |= self._named("end", self.flat[self.back, : self.count].T)
+        return found
+
+    def _train(self, tick: Tick) -> tuple[Array, Array]:
+        """All epochs; the epoch in which each seed's loss left the numbers (-1: none), and losses along the way."""
+        recipe, every = self.job.recipe, self.job.record.losses
+        weights = nn.Parameter(torch.from_numpy(self.flat))
+        weights.grad = torch.from_numpy(self.grads)
+        settings = dict(recipe.settings)
+        if not _CHOSEN & set(settings):
+            settings["fused"] = True
+        optimizer = optimizer_of(recipe.optimizer, [weights], recipe.lr, settings)
+        bad_at = np.full(self.flat.shape[1], -1)
+        kept: dict[int, Array] = {}
+        curve = []
+        shared = None if recipe.shuffle else self._shared()
+        for epoch in range(recipe.epochs):
+            total = np.zeros(self.flat.shape[1], self.flat.dtype)
+            for rows in shared if shared is not None else self._own(epoch):
+                outputs = self.engine.forward(rows)
+                loss, grad = self.engine.judge(rows, outputs)
+                finite = np.isfinite(loss)
+                if not finite.all():
+                    for s in np.flatnonzero(~finite & (bad_at < 0)).tolist():
+                        bad_at[s], kept[s] = epoch, self.flat[:, s].copy()
+                total = total + loss * len(rows)
+                self.engine.backward(rows, grad)
+                optimizer.step()
+            if every and epoch % every == 0:
+                curve.append((total / len(self.x))[: self.count])
+            if not tick(self.count):
+                raise Stopped
+        for s, column in kept.items():
+            self.flat[:, s] = column
+        losses = np.stack(curve, axis=1) if curve else np.empty((self.count, 0), self.flat.dtype)
+        return bad_at[: self.count], losses
+
+    def _shared(self) -> list[Rows]:
+        size = self.job.recipe.visits(len(self.x))
+        return [Rows(self.x[i : i + size], self.y[i : i + size], own=False) for i in range(0, len(self.x), size)]
+
+    def _own(self, epoch: int) -> list[Rows]:
+        """Rows in the order of each seed."""
+        order = orders(self.seeds, epoch, len(self.x)).T  # (n, S)
+        order = np.pad(order, ((0, 0), (0, self.flat.shape[1] - self.count)), mode="edge")
+        size = self.job.recipe.visits(len(self.x))
+        parts = [order[i : i + size] for i in range(0, len(order), size)]
+        return [Rows(_picked(self.x, part), _picked(self.y, part), own=True) for part in parts]
+
+    def _judged(
+        self, x: Array, y: Array, outputs: list[Array] | None = None, *, dead: bool = False, slopes: bool = False
+    ) -> tuple[Array, dict[str, Array]]:
+        """Loss over these rows, units that are off on all of them; on request outputs and the gradient (`total`)."""
+        total = np.zeros(self.flat.shape[1], self.flat.dtype)
+        off: dict[str, Array] = {}
+        if slopes:
+            self.total = np.zeros_like(self.grads)
+        for i in range(0, len(x), ROWS):
+            rows = Rows(x[i : i + ROWS], y[i : i + ROWS], own=False)
+            z = self.engine.forward(rows)
+            if outputs is not None:
+                outputs.append(np.ascontiguousarray(np.moveaxis(z[..., : self.count], -1, 0)))
+            if dead:
+                for layer, out in zip(self.chain.layers, self.engine.space(len(rows)).out, strict=True):
+                    if layer.kind == "relu":
+                        mask = np.logical_not(np.any(out[..., : self.count] > 0, axis=0)).T
+                        off[layer.name] = off[layer.name] & mask if layer.name in off else mask
+            loss, grad = self.engine.judge(rows, z)
+            total += loss * self.flat.dtype.type(len(rows) / len(x))
+            if slopes:
+                self.engine.backward(rows, grad)
+                self.total += self.grads * self.flat.dtype.type(len(rows) / len(x))
+        return total[: self.count], off
+
+    def _named(self, when: str, rows: Array) -> Arrays:
+        found, starts = {}, self.starts.offsets
+        for name, shape in zip(self.starts.names, self.starts.shapes, strict=True):
+            size = int(np.prod(shape))
+            found[f"{when}/{name}"] = np.ascontiguousarray(rows[:, starts[name] : starts[name] + size]).reshape(
+                len(rows), *shape
+            )
+        return found
+
+
+def _numpy(dtype: torch.dtype) -> np.dtype:
+    return np.dtype({torch.float32: np.float32, torch.float64: np.float64}[dtype])
+
+
+def _plain(inputs: torch.Tensor, dtype: np.dtype) -> Array:
+    """Token ids as they are; numbers with a feature that is always 1, which the biases meet."""
+    x = inputs.numpy()
+    return x if x.ndim == 1 else np.hstack([x.astype(dtype), np.ones((len(x), 1), dtype)])
+
+
+def _goal(targets: torch.Tensor, dtype: np.dtype, loss: str) -> Array:
+    y = targets.numpy()
+    return y if loss == "cross_entropy" else y.astype(dtype)[:, :, None]
+
+
+def _picked(rows: Array, order: Array) -> Array:
+    """Rows of each seed's own: (n, ...) by (b, S) -> (b, ..., S)."""
+    found = rows[order]
+    if found.ndim == 2:
+        return found
+    return np.ascontiguousarray(np.moveaxis(found.reshape(*order.shape, -1), 1, -1))

@@ -1,0 +1,69 @@
+"""Blocks of seeds on this machine, one thread for each core."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+import torch
+
+from weightwalk.learning.censuses.blocks import train_chain
+from weightwalk.learning.censuses.jobs import Arrays, Job, Tick
+from weightwalk.learning.censuses.stacked import train_stacked
+
+Progress = Callable[[int, int], None]
+"""Called with (epochs done, epochs in all), summed over seeds."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def train_block(job: Job, seeds: list[int], tick: Tick) -> Arrays:
+    """Train the seeds of one block, in this thread."""
+    torch.set_num_threads(1)
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+        return (train_stacked if job.chain is None else train_chain)(job, seeds, tick)
+
+
+def run_here(job: Job, blocks: Sequence[list[int]], threads: int, progress: Progress | None) -> list[Arrays]:
+    """Train all blocks; Ctrl-C ends it between two steps."""
+    stop, lock, done = threading.Event(), threading.Lock(), [0]
+    total = job.recipe.epochs * sum(map(len, blocks))
+
+    def tick(count: int) -> bool:
+        with lock:
+            done[0] += count
+        return not stop.is_set()
+
+    with one_thread_each(), ThreadPoolExecutor(threads, thread_name_prefix="census") as pool:
+        waiting = [pool.submit(train_block, job, seeds, tick) for seeds in blocks]
+        try:
+            left = set(waiting)
+            while left:
+                ready, left = wait(left, timeout=0.05, return_when=FIRST_EXCEPTION)
+                for future in ready:
+                    future.result()
+                if progress is not None:
+                    progress(done[0], total)
+        except BaseException:
+            stop.set()
+            for future in waiting:
+                future.cancel()
+            raise
+        return [future.result() for future in waiting]
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Torch's own threads would wait for each other in operations this small; afterwards they are as they were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
