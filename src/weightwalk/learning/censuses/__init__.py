@@ -1,0 +1,1 @@
+"""Censuses: thousands of trainings at once, counted by outcome."""
