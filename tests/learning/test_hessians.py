@@ -299,7 +299,7 @@ def test_what_has_no_hessian_is_refused_in_a_sentence(case: str) -> None:
 def test_weights_that_are_no_numbers_are_named() -> None:
     net = tanh_net()
     with torch.no_grad():
-        net[2].weight[1, 2] = float("nan")
+        dict(net.named_parameters())["2.weight"][1, 2] = float("nan")
     x, y = data("tanh")
     with pytest.raises(UsageError, match=r"2\.weight\[1, 2\] is nan \(1 of 8 numbers"):
         spectrum(net, x, y, loss="mse")
