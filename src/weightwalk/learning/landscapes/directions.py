@@ -68,7 +68,8 @@ class Plane:
 
 def dot(a: Weights, b: Weights) -> float:
     """``a·b``, summed in float64 over the names that both have."""
-    return math.fsum(float(torch.dot(a[n].flatten().double(), b[n].flatten().double())) for n in a if n in b)
+    with torch.no_grad():
+        return math.fsum(float(torch.dot(a[n].flatten().double(), b[n].flatten().double())) for n in a if n in b)
 
 
 def movable(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -151,7 +152,7 @@ def random_plane(module: nn.Module, seed: int = 0, normalise: str = "filter", *,
     u = random_direction(origin, generator, normalise)
     v = None if line else random_direction(origin, generator, normalise)
     n, still = sum(t.numel() for t in origin.values()), sum(t.numel() for k, t in origin.items() if k not in u)
-    held = _others(n, 1 if line else 2)
+    held = others(n, 1 if line else 2)
     if still:
         held += f"; {still:,} numbers in tensors of one axis (biases, scales of norms) do not move at all"
     frozen = sum(p.numel() for p in module.parameters()) - n
@@ -187,7 +188,8 @@ def weights_plane(module: nn.Module, first: str, second: str | None = None) -> P
     return Plane(origin, _unit(origin, a), _unit(origin, b) if b else None, (labels[0], labels[1]), "weights", held)
 
 
-def _others(n: int, shown: int) -> str:
+def others(n: int, shown: int) -> str:
+    """The dimensions that a picture holds still, in words."""
     return f"{n - shown:,} of the {n:,} dimensions of weight space"
 
 

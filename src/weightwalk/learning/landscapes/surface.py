@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.landscapes.asked import belongs, data_of, grid, steps_of
 from weightwalk.learning.landscapes.centre import Centre, centre_of
 from weightwalk.learning.landscapes.directions import Plane, movable
 from weightwalk.learning.landscapes.evaluate import MEMORY, Answer, Progress, Question, evaluate, own_loss
@@ -99,33 +100,6 @@ class Surface:
         return pandas.DataFrame({"alpha": a.ravel(), "beta": b.ravel(), "loss": self.losses.ravel()})
 
 
-def grid(points: int = 41, low: float = -1.0, high: float = 1.0) -> np.ndarray:
-    """Evenly spaced steps of which one is exactly 0: the place of the net itself.
-
-    Raises:
-        UsageError: The number is even, so that none would be 0; or 0 does not lie on the grid.
-
-    Example:
-        >>> grid(5)
-        array([-1. , -0.5,  0. ,  0.5,  1. ])
-    """
-    if points < 3 or points % 2 == 0:
-        raise UsageError(
-            f"A grid needs an odd number of points, 3 or more, so that the net itself stands in its middle; "
-            f"got {points}: take {max(3, points + 1 - points % 2)}."
-        )
-    if not (np.isfinite([low, high]).all() and low < 0 < high):
-        raise UsageError(f"A grid reaches to both sides of 0, where the net is; got {low} to {high}.")
-    step = (high - low) / (points - 1)
-    zero = round(-low / step)
-    if abs(zero * step + low) > 1e-9 * (high - low):
-        raise UsageError(
-            f"{points} points from {low} to {high} have none at 0, where the net is; "
-            "choose the ends as multiples of one step, or put them symmetrically."
-        )
-    return step * (np.arange(points) - zero)
-
-
 def surface(
     module: nn.Module,
     inputs: Tensor,
@@ -168,7 +142,7 @@ def surface(
         UsageError: 0 is not among the steps, the plane belongs to other weights, or data and net do not fit.
 
     Example:
-        >>> import torch
+        >>> from weightwalk.learning.landscapes.directions import weights_plane
         >>> net = nn.Linear(1, 1, dtype=torch.float64)
         >>> _ = nn.init.constant_(net.weight, 2.0), nn.init.constant_(net.bias, 1.0)
         >>> x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
@@ -180,10 +154,10 @@ def surface(
                [2., 1., 2.]])
     """
     criterion, started = loss_of(loss), time.perf_counter()
-    x, y, which = _data(inputs, targets, rows)
-    _belongs(plane, module)
-    a = _steps(grid() if alphas is None else alphas, "alphas")
-    b = np.zeros(1) if plane.v is None else _steps(a if betas is None else betas, "betas")
+    x, y, which = data_of(inputs, targets, rows)
+    belongs(plane, module)
+    a = steps_of(grid() if alphas is None else alphas, "alphas")
+    b = np.zeros(1) if plane.v is None else steps_of(a if betas is None else betas, "betas")
     q = Question(module, x, y, criterion, memory or MEMORY, per_sample)
     if threads is None and plane.n <= SMALL:
         threads = 1
@@ -245,7 +219,7 @@ def losses_at(
     Returns:
         (P,) float64.
     """
-    x, y, _ = _data(inputs, targets, None)
+    x, y, _ = data_of(inputs, targets, None)
     q = Question(module, x, y, loss_of(loss), memory or MEMORY)
     weights = movable(module)
     n = sum(p.numel() for p in weights.values())
@@ -266,53 +240,6 @@ def losses_at(
             if progress is not None:
                 progress(k + 1, len(points))
         return np.array(found)
-
-
-# The door ---------------------------------------------------------------------------------------------------------
-
-
-def _data(inputs: Tensor, targets: Tensor, rows: Sequence[int] | int | None) -> tuple[Tensor, Tensor, str]:
-    if inputs.dim() == 0 or targets.dim() == 0 or len(inputs) != len(targets) or len(inputs) == 0:
-        raise UsageError(
-            f"A loss needs as many inputs as targets, one row each and at least one; "
-            f"got shapes {tuple(inputs.shape)} and {tuple(targets.shape)}."
-        )
-    x, y, n = inputs.detach(), targets.detach(), len(inputs)
-    if rows is None:
-        return x, y, f"the mean over all {n:,} examples" if n > 1 else "the only example"
-    chosen = [rows] if isinstance(rows, int) else list(rows)
-    if not chosen:
-        raise UsageError("No row was chosen: name at least one.")
-    for r in chosen:
-        if not -n <= r < n:
-            raise UsageError(f"There is no row {r}: the data have {n}, counted from 0.")
-    at = torch.tensor([r % n for r in chosen])
-    one = f"example {int(at[0])} alone, of {n:,}"
-    return x[at], y[at], one if len(chosen) == 1 else f"the mean over {len(chosen):,} of {n:,} examples"
-
-
-def _belongs(plane: Plane, module: nn.Module) -> None:
-    weights = movable(module)
-    if list(weights) != list(plane.origin):
-        raise UsageError("The plane was made of another net: its parameters have other names.")
-    for name, p in weights.items():
-        if p.shape != plane.origin[name].shape or not torch.equal(p.detach(), plane.origin[name]):
-            raise UsageError(
-                f"The plane was made of other weights: {name} has changed since; make the plane again, "
-                "so that the net stands at its centre."
-            )
-
-
-def _steps(steps: np.ndarray, name: str) -> np.ndarray:
-    a = np.asarray(steps, dtype=np.float64).copy()
-    if a.ndim != 1 or not len(a) or not np.isfinite(a).all():
-        raise UsageError(f"{name} is a row of finite numbers; got shape {a.shape}.")
-    if (a == 0).sum() != 1 or (np.diff(a) <= 0).any():
-        raise UsageError(
-            f"{name} rises and has 0 in it once, where the net itself is; grid(41) makes such steps "
-            "(an even number of points has none at 0)."
-        )
-    return a
 
 
 def _is_buffer(module: nn.Module, name: str) -> bool:
