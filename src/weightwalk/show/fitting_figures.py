@@ -37,6 +37,12 @@ SETTINGS = {
 
 _DRAWINGS = {
     "PointsFit": ("weightwalk.show.fitting_figures", "points_drawing"),
+    "LabelsFit": ("weightwalk.show.fittings_labels", "labels_drawing"),
+    "CapacityFit": ("weightwalk.show.fitting_figures_capacity", "capacity_drawing"),
+    "DataFit": ("weightwalk.show.fittings_data", "data_drawing"),
+    "BeyondFit": ("weightwalk.show.fitting_figures_beyond", "beyond_drawing"),
+    "EpochsFit": ("weightwalk.show.fitting_figures_epochs", "epochs_drawing"),
+    "RegionsFit": ("weightwalk.show.fitting_figures_regions", "regions_drawing"),
 }
 
 
@@ -64,6 +70,16 @@ def counted(axis: Any, ticks: Any) -> None:
 
     axis.set_ticks(ticks, [f"{t:,}" for t in ticks])
     axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def powers(axis: Any) -> None:
+    """Plain numbers at the powers of ten of a logarithmic axis; where there are fewer than two, at 1, 2 and 5, too."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 

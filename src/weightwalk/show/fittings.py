@@ -77,6 +77,7 @@ def title(text: str) -> Text:
 
 # Points --------------------------------------------------------------------------------------------------------------
 
+
 def curve_name(curve: Any) -> str:
     """``polynomial, degree 4``; ``net, 16 units``."""
     return {
