@@ -80,6 +80,17 @@ API = {
         "weightwalk.formulas.fits.rank:sensitivity", "weightwalk.formulas.fits.rank:Sensitivity",
         "weightwalk.formulas.fits.rankings:Ranking",
     ),
+    "Landscapes": (
+        "weightwalk:landscape", "weightwalk.learning.landscapes.landscape:Landscape",
+        "weightwalk.learning.landscapes.surface:surface", "weightwalk.learning.landscapes.surface:Surface",
+        "weightwalk.learning.landscapes.surface:losses_at", "weightwalk.learning.landscapes.directions:Plane",
+        "weightwalk.learning.landscapes.directions:random_plane",
+        "weightwalk.learning.landscapes.directions:weights_plane",
+        "weightwalk.learning.landscapes.lines:plane_through", "weightwalk.learning.landscapes.lines:line_between",
+        "weightwalk.learning.landscapes.lines:Line", "weightwalk.learning.landscapes.centre:Centre",
+        "weightwalk.learning.landscapes.curvatures:random_curvatures",
+        "weightwalk.learning.landscapes.curvatures:Curvatures",
+    ),
     "Networks": ("weightwalk:load_net", "weightwalk.nets:Net", "weightwalk.nets.inputs:Inputs"),
     "Errors": (
         "weightwalk.errors:WeightwalkError", "weightwalk.errors:UsageError", "weightwalk.errors:AddressError",

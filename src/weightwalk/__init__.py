@@ -11,7 +11,9 @@
     walk.narrate()                                   # the story, in words and sums
     walk.save("run.walk"); ww.load("run.walk")       # one file that a stranger can check
     ww.formula(net)                                  # the exact function that a piecewise-linear net computes
+    ww.nudge("hello")                                # one training step: every weight's blame, and its nudge
     ww.train("hello6", seed=3)                       # a training, seeded to the bit
+    ww.landscape("regions", seeds=(0, 1))            # its loss over planes of weights, and what they hide
 
 ``with ww.recording(model) as walk:`` records a training step: forward, loss, backward and update. ``ww.load_net`` has
 networks to walk, ``ww.compare`` holds two walks side by side.
@@ -24,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weightwalk.formulas.formula import formula
+    from weightwalk.learning.landscapes.landscape import landscape
+    from weightwalk.learning.nudges.nudge import nudge
     from weightwalk.learning.train import train
     from weightwalk.nets.load import load_net
     from weightwalk.readings.compare import compare
@@ -38,14 +42,28 @@ _DOORS = {
     "Walk": "weightwalk.walks.walk",
     "compare": "weightwalk.readings.compare",
     "formula": "weightwalk.formulas.formula",
+    "landscape": "weightwalk.learning.landscapes.landscape",
     "load": "weightwalk.walks.files",
     "load_net": "weightwalk.nets.load",
+    "nudge": "weightwalk.learning.nudges.nudge",
     "recording": "weightwalk.recorder",
     "train": "weightwalk.learning.train",
     "walk": "weightwalk.recorder",
 }
 
-__all__ = ["Walk", "__version__", "compare", "formula", "load", "load_net", "recording", "train", "walk"]
+__all__ = [
+    "Walk",
+    "__version__",
+    "compare",
+    "formula",
+    "landscape",
+    "load",
+    "load_net",
+    "nudge",
+    "recording",
+    "train",
+    "walk",
+]
 
 
 def __getattr__(name: str) -> Any:

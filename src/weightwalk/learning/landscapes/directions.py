@@ -29,6 +29,8 @@ class Plane:
         kind: ``weights``, ``random``, ``between``, ``three nets``, ``trajectory`` ...
         held: What does not move, in words.
         points: Named places in the plane, as (name, a, b).
+        chance: How far the cosine of such directions lies from 0 by chance: its standard deviation; NaN where they are
+            not random.
     """
 
     origin: Weights = field(repr=False)
@@ -38,6 +40,7 @@ class Plane:
     kind: str
     held: str
     points: tuple[tuple[str, float, float], ...] = ()
+    chance: float = math.nan
 
     @property
     def n(self) -> int:
@@ -138,8 +141,9 @@ def random_direction(weights: Weights, generator: torch.Generator, normalise: st
 def random_plane(module: nn.Module, seed: int = 0, normalise: str = "filter", *, line: bool = False) -> Plane:
     """The plane through the net along two random directions; see `random_direction`.
 
-    Gaussian directions of n dimensions are nearly at right angles (their cosine is about ``1 / sqrt(n)``); they are
-    not made so, and `Plane.cosine` says how nearly.
+    Gaussian directions of many dimensions are nearly at right angles: their cosine is about ``1 / sqrt(n)``, or more
+    where filters differ in length. They are not made so; `Plane.cosine` says how nearly these are, and `Plane.chance`
+    how nearly such directions are as a rule.
 
     Args:
         module: The net, which stands at the centre.
@@ -160,7 +164,7 @@ def random_plane(module: nn.Module, seed: int = 0, normalise: str = "filter", *,
         held += f"; {frozen:,} frozen numbers stay as they are"
     scale = {"filter": "filter-normalised", "layer": "layer-normalised", "none": "not normalised"}[normalise]
     labels = (f"random direction 1, {scale} (seed {seed})", "" if line else f"random direction 2 (seed {seed})")
-    return Plane(origin, u, v, labels, "random", held)
+    return Plane(origin, u, v, labels, "random", held, chance=_chance(u, normalise))
 
 
 def weights_plane(module: nn.Module, first: str, second: str | None = None) -> Plane:
@@ -190,7 +194,21 @@ def weights_plane(module: nn.Module, first: str, second: str | None = None) -> P
 
 def others(n: int, shown: int) -> str:
     """The dimensions that a picture holds still, in words."""
-    return f"{n - shown:,} of the {n:,} dimensions of weight space"
+    return f"the other {n - shown:,} dimensions of weight space"
+
+
+def _chance(u: Weights, normalise: str) -> float:
+    """Standard deviation of the cosine of two such directions.
+
+    Each slice j has length r_j in both, and the cosine of two random directions of m_j dimensions has variance 1/m_j:
+    together ``sqrt(sum r_j⁴ / m_j) / sum r_j²``.
+    """
+    if normalise == "none":
+        return 1 / math.sqrt(sum(t.numel() for t in u.values()))
+    parts = [t.reshape(1 if normalise == "layer" else t.shape[0], -1).double() for t in u.values()]
+    squares = [(t.square().sum(dim=1), t.shape[1]) for t in parts]
+    total = math.fsum(float(s.sum()) for s, _ in squares)
+    return math.sqrt(math.fsum(float(s.square().sum()) / m for s, m in squares)) / total
 
 
 def _unit(origin: Weights, at: tuple[str, tuple[int, ...]]) -> dict[str, Tensor]:

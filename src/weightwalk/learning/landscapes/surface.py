@@ -260,10 +260,13 @@ def _notes(plane: Plane, answer: Answer, facts: Mapping[str, Any]) -> tuple[str,
     said = [f"{plane.shown} of {n:,} dimensions are shown; held fixed: {plane.held}."]
     said.append(
         f"The centre is the net itself, in eval mode, judged by {facts['data']}: {facts['loss']} {own:.6g}, "
-        f"from a call of the untouched net; the grid's own arithmetic gives it to {abs(facts['centre_gap']):.1e}."
+        f"from a call of the untouched net; the grid's own arithmetic gives "
+        f"{'the same' if facts['centre_gap'] == 0 else 'it to ' + format(abs(facts['centre_gap']), '.1e')}."
     )
     if plane.v is not None and plane.kind == "random":
-        said.append(f"The two directions have cosine {plane.cosine:+.3f}; chance gives about ±{1 / np.sqrt(n):.3f}.")
+        said.append(
+            f"The two directions have cosine {plane.cosine:+.3f}; such directions have ±{plane.chance:.3f} by chance."
+        )
     if facts["lowest"] < own:
         at = ", ".join(f"{x:.3g}" for x in facts["lowest_at"][: plane.shown])
         said.append(f"The net is not the lowest point: {facts['lowest']:.6g} at ({at}).")
@@ -273,12 +276,12 @@ def _notes(plane: Plane, answer: Answer, facts: Mapping[str, Any]) -> tuple[str,
     if about.why:
         said.append(f"No slope and curvature at the centre: {about.why}")
     if found is not None:
-        exact = "" if found.negative_is_exact else "at least "
+        some = "" if found.negative_is_exact else "at least "
+        along = " and ".join(f"{x:.4g}" for x in about.rayleigh[: plane.shown])
         said.append(
             f"The Hessian's largest eigenvalues are {', '.join(f'{x:.4g}' for x in found.largest[:3])}; "
-            f"{exact}{found.negative:,} of {n:,} are negative. Along the axes of this picture the curvature is "
-            f"{' and '.join(f'{x:.4g}' for x in about.rayleigh[: plane.shown])}: an average of all eigenvalues, "
-            "in which a few negative ones drown."
+            f"{some}{found.negative:,} of {n:,} are negative. Along the axes of this picture the curvature is {along}"
+            + (": weighted means of all eigenvalues." if plane.kind == "random" else ".")
         )
     if str(next(iter(plane.origin.values())).dtype) in {"torch.bfloat16", "torch.float16"}:
         said.append("The weights have half precision: moves below about 0.4 % of a weight are lost to rounding.")
