@@ -1,18 +1,17 @@
 """The training function: full batch or mini-batch, seeded, safe to interrupt, and silent.
 
 Everything that Weightwalk trains goes through `train`, so that what is promised of one training holds for all: the same
-seed gives the same bits, the caller's random state and the module's mode are left as found, and a training that goes
-wrong says in which epoch.
+seed gives the same bits, the caller's random state and the module's mode are left as found, a training that is killed
+goes on to the same bits, and one that goes wrong names the number that went wrong first.
 """
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,66 +19,37 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.losses import Loss, loss_of, tensor_of
-from weightwalk.learning.optimizers import optimizer_of
-from weightwalk.learning.sampling import orders
+from weightwalk.learning.history import (
+    BadNumber,
+    Event,
+    History,
+    NotFiniteError,
+    Snapshot,
+    TrainingInterrupted,
+)
+from weightwalk.learning.losses import Loss, loss_of
+from weightwalk.learning.runs.folder import RunFolder, described
+from weightwalk.learning.runs.keeping import Keeper, agreed, description
+from weightwalk.learning.runs.loop import Loop, Progress
+from weightwalk.learning.runs.moments import accelerators
+from weightwalk.learning.runs.plans import Plan, cadence_of
+from weightwalk.learning.runs.schedules import schedule_of
 from weightwalk.learning.seeds import seeded
-from weightwalk.learning.tasks import Task, task_of
+from weightwalk.learning.splits import split
+from weightwalk.learning.tasks import Data, Task, task_of
 
-Progress = Callable[[int, int, float], None]
-"""Called after each epoch with (epochs done, epochs in all, loss of that epoch)."""
+__all__ = ["BadNumber", "Event", "History", "NotFiniteError", "Progress", "Snapshot", "TrainingInterrupted", "train"]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
-    """The weights at one moment of a training.
-
-    Attributes:
-        epoch: Epochs completed then; 0 for the untrained net.
-        weights: Every parameter and buffer by name, as copies.
-    """
-
-    epoch: int
-    weights: Mapping[str, Tensor] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What happened in a training.
-
-    Attributes:
-        losses: ``losses[e]`` is the loss met in epoch ``e``, before that epoch's updates (over mini-batches, their mean
-            weighted by size). ``losses[0]`` is thus, at full batch, the loss of the untrained net.
-        final: Loss over all the data after the last update.
-        epochs: Number of epochs completed.
-        seed: Seed of shuffling and of random layers such as dropout.
-        settings: Everything else that decided the outcome: loss, optimizer, learning rate, batch size.
-        held_losses: ``held_losses[e]`` is the loss on the held-out data after ``e`` epochs, ``epochs + 1`` of them;
-            empty without held-out data.
-        snapshots: Weights along the way, where they were asked for.
-        module: The trained net.
-    """
-
-    losses: tuple[float, ...]
-    final: float
-    epochs: int
-    seed: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    held_losses: tuple[float, ...] = ()
-    snapshots: tuple[Snapshot, ...] = field(default=(), repr=False, compare=False)
-    module: nn.Module | None = field(default=None, repr=False, compare=False)
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a training; the update under way was finished first, so the weights are those of a whole step.
-
-    Attributes:
-        history: The epochs completed until then (`final` is the last loss met, not recomputed).
-    """
-
-    def __init__(self, history: History) -> None:
-        super().__init__(f"training interrupted after {history.epochs} epochs")
-        self.history = history
+USUAL = {
+    "loss": "mse",
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "epochs": 1000,
+    "seed": 0,
+    "on_nonfinite": "stop",
+    "rollbacks": 5,
+}
+"""Settings where neither the caller, nor the task, nor the run that is gone on with says otherwise."""
 
 
 def train(
@@ -93,10 +63,22 @@ def train(
     epochs: int | None = None,
     batch: int | None = None,
     shuffle: bool | None = None,
-    seed: int = 0,
-    held_out: tuple[Tensor, Tensor] | None = None,
+    seed: int | None = None,
+    held_out: tuple[Tensor, Tensor] | float | None = None,
     snapshots: int | None = None,
     progress: Progress | None = None,
+    settings: Mapping[str, Any] | None = None,
+    schedule: str | None = None,
+    clip: float | None = None,
+    patience: int | None = None,
+    on_nonfinite: str | None = None,
+    rollbacks: int | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    every: int | str | None = None,
+    keep: int = 2,
+    note: Mapping[str, Any] | None = None,
+    each_update: Progress | None = None,
 ) -> History:
     """Fit `net` to (inputs, targets) by gradient descent: ``w <- w - lr * dloss/dw`` or a variant of it.
 
@@ -113,15 +95,34 @@ def train(
         epochs: Passes over the data; 1000 unless the task says.
         batch: Rows per update; None for all at once (or what the task says).
         shuffle: Visit the rows in a new order each epoch. None for: where there are mini-batches.
-        seed: Decides shuffling and random layers; for a task, the initial weights too.
-        held_out: Inputs and targets to be judged on after every epoch; a task brings its own.
+        seed: Decides shuffling and random layers; for a task, the initial weights too. 0 unless said.
+        held_out: Inputs and targets to be judged on after every epoch; a task may bring its own. A number such as 0.2
+            holds out that share of the rows, chosen by `seed`.
         snapshots: Keep a copy of the weights every so many epochs, the first and the last included.
         progress: Called after each epoch.
+        settings: More of the optimizer's keywords, such as ``{"momentum": 0.95}``.
+        schedule: What becomes of the learning rate, update by update: ``"constant"``, ``"step:every=100,gamma=0.1"``,
+            ``"cosine:warmup=0.1"``, ``"linear:warmup=0.1,floor=0"``; see `SCHEDULES`.
+        clip: Scale each gradient down to this norm where it is greater.
+        patience: Stop after so many epochs without improvement on the held-out data (on the training data where there
+            are none), and hand back the weights of the best epoch.
+        on_nonfinite: ``"stop"``, or ``"rollback"``: go back to the last moment at which all went well, halve the
+            learning rate, and go on.
+        rollbacks: How often at most; 5 unless said.
+        run: Folder for checkpoints: everything that is needed to go on after the process was killed, at any moment.
+        resume: Go on with what `run` holds, to the same weights and losses as if it had never stopped, bit for bit.
+            Settings that are not given are those of the run; there may be more `epochs`.
+        every: When to write a checkpoint, besides at the start and the end: ``5`` (epochs),
+            ``"200 updates"``, ``"30 s"``; every 10 seconds unless said.
+        keep: How many of the newest checkpoints stay; the best one always does.
+        note: Put into the description of the run, ``run.json``.
+        each_update: Called after each update with (updates done, updates in all, loss).
 
     Raises:
-        UsageError: A setting that makes no sense, or a loss that is not finite (the message names the epoch; the
-            weights are those which gave that loss).
-        TrainingInterrupted: Ctrl-C, after the update under way.
+        UsageError: A setting that makes no sense; a run that does not fit.
+        NotFiniteError: A loss, gradient or weight that is not finite (a `UsageError`, too). The message names the
+            epoch, the update, the first bad number and the op that made it; the weights are those from before.
+        TrainingInterrupted: Ctrl-C, after the update under way, and a checkpoint where there is a `run`.
 
     Example:
         >>> with seeded(0):
@@ -131,133 +132,121 @@ def train(
         >>> round(line.weight.item(), 4), round(line.bias.item(), 4)
         (2.0, 3.0)
     """
-    if not isinstance(net, nn.Module):
-        task = task_of(net)
-        if inputs is not None or targets is not None:
-            raise UsageError(f"The task {task.name!r} brings its own data; for data of your own, pass a module.")
-        return train(
-            task.module(seed),
-            task.data.inputs,
-            task.data.targets,
-            loss=loss or task.loss,
-            optimizer=optimizer or task.optimizer,
-            lr=task.lr if lr is None else lr,
-            epochs=task.epochs if epochs is None else epochs,
-            batch=batch or task.batch,
-            shuffle=shuffle,
-            seed=seed,
-            held_out=held_out or task.data.held_out,
-            snapshots=snapshots,
-            progress=progress,
-        )
-    if inputs is None or targets is None:
-        raise UsageError("A module needs data to train on: inputs and targets, a row for each example.")
-    loss = loss or "mse"
-    optimizer = optimizer or "sgd"
-    lr = 0.1 if lr is None else lr
-    epochs = 1000 if epochs is None else epochs
-    criterion = loss_of(loss)
-    rows = _check(inputs, targets, lr, epochs, batch)
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    if not parameters:
-        raise UsageError("The net has no parameter that can be trained (none requires a gradient).")
-    settings = {
-        "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss)),
-        "optimizer": optimizer,
-        "lr": lr,
-        "batch": batch,
-    }
-    losses: list[float] = []
-    held: list[float] = []
-    kept: list[Snapshot] = []
-
-    def look(epoch: int) -> None:
-        """After `epoch` epochs: what the held-out data say, and the weights where they are wanted."""
-        if held_out is not None:
-            held.append(_judged(net, held_out, criterion))
-        if snapshots and (epoch % snapshots == 0 or epoch == epochs):
-            kept.append(Snapshot(epoch, {n: t.detach().clone() for n, t in net.state_dict().items()}))
-
-    def so_far(final: float) -> History:
-        return History(tuple(losses), final, len(losses), seed, settings, tuple(held), tuple(kept), net)
-
-    with _as_found(net), torch.inference_mode(False), torch.enable_grad(), seeded(seed), _held_interrupt() as stop:
-        engine = optimizer_of(optimizer, parameters, lr)
-        look(0)
-        for epoch in range(epochs):
-            net.train()
-            parts = _slices(rows, batch, shuffle, seed, epoch)
-            losses.append(_epoch(net, inputs, targets, criterion, engine, parts, epoch))
-            look(epoch + 1)
-            if progress is not None:
-                progress(epoch + 1, epochs, losses[-1])
-            if stop.is_set():
-                raise TrainingInterrupted(so_far(losses[-1]))
-        net.eval()
-        with torch.no_grad():
-            final = _finite(criterion(tensor_of(net(inputs)), targets), epochs)
-        if stop.is_set():
-            raise TrainingInterrupted(so_far(final))
-    return so_far(final)
+    given: dict[str, Any] = {
+        "loss": loss, "optimizer": optimizer, "lr": lr, "epochs": epochs, "batch": batch, "shuffle": shuffle,
+        "seed": seed, "snapshots": snapshots, "settings": settings, "schedule": schedule, "clip": clip,
+        "patience": patience, "on_nonfinite": on_nonfinite, "rollbacks": rollbacks,
+    }  # fmt: skip
+    if resume and run is None:
+        raise UsageError("resume=True goes on with the run in a folder: say which, run=FOLDER.")
+    before = described(run) if run is not None else None
+    if before is not None and not resume:
+        raise UsageError(f"{str(run)!r} holds a run already: go on with it (resume=True), or choose another folder.")
+    _from(given, before["plan"] if before else {})
+    module, data, held_out = _to_train(net, inputs, targets, given, held_out)
+    _from(given, USUAL)
+    plan = _plan(given)
+    _check(data, module)
+    if isinstance(held_out, (int, float)):
+        data = split(data, held_out, plan.seed)
+        held_out = data.held_out
+    pair = (data.inputs, data.targets)
+    with ExitStack() as cleanup:
+        keeper = None
+        if run is not None:
+            folder = RunFolder(run, _kept(keep))
+            cleanup.callback(folder.close)
+            facts = description(plan, module, {"train": pair, "held": held_out})
+            agreed(run, facts, plan)
+            folder.describe({**facts, "note": dict(note or {}) or (before or {}).get("note", {})})
+            keeper = Keeper(folder, cadence_of(every), resume)
+        elif every is not None:
+            raise UsageError("every says when to write a checkpoint: say where to, run=FOLDER.")
+        cleanup.enter_context(_as_found(module))
+        cleanup.enter_context(torch.inference_mode(False))
+        cleanup.enter_context(torch.enable_grad())
+        cleanup.enter_context(seeded(plan.seed))
+        cleanup.enter_context(_seeded_too(accelerators(module), plan.seed))
+        stop = cleanup.enter_context(_held_interrupt())
+        return Loop(module, pair, held_out, plan, keeper, progress, each_update).run(stop)
 
 
-def _judged(net: nn.Module, held_out: tuple[Tensor, Tensor], criterion: Loss) -> float:
-    net.eval()
-    with torch.no_grad():
-        return float(criterion(tensor_of(net(held_out[0])), held_out[1]))
+def _from(given: dict[str, Any], others: Mapping[str, Any]) -> None:
+    """Settings that are not given, from elsewhere."""
+    for name, value in others.items():
+        if given.get(name) is None and name in given:
+            given[name] = value
 
 
-def _epoch(
-    module: nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
-    criterion: Loss,
-    engine: torch.optim.Optimizer,
-    parts: list[Tensor | None],
-    epoch: int,
-) -> float:
-    """One pass over the data; returns its mean loss."""
-    total = 0.0
-    for rows in parts:
-        x, y = (inputs, targets) if rows is None else (inputs[rows], targets[rows])
-        engine.zero_grad(set_to_none=True)
-        loss = criterion(tensor_of(module(x)), y)
-        total += _finite(loss, epoch) * len(x)
-        loss.backward()
-        engine.step()
-    return total / len(inputs)
+def _to_train(
+    net: nn.Module | Task | str,
+    inputs: Tensor | None,
+    targets: Tensor | None,
+    given: dict[str, Any],
+    held_out: tuple[Tensor, Tensor] | float | None,
+) -> tuple[nn.Module, Data, tuple[Tensor, Tensor] | float | None]:
+    """The module and its data; a task's recipe goes into `given`."""
+    if isinstance(net, nn.Module):
+        if inputs is None or targets is None:
+            raise UsageError("A module needs data to train on: inputs and targets, a row for each example.")
+        for name, value in (("inputs", inputs), ("targets", targets)):
+            if not isinstance(value, Tensor):
+                raise UsageError(
+                    f"The {name} must be one tensor with a row per example; got {type(value).__name__}. A net that "
+                    "takes more can be wrapped in a module that takes one tensor."
+                )
+        return net, Data(inputs, targets), held_out
+    task = task_of(net)
+    if inputs is not None or targets is not None:
+        raise UsageError(f"The task {task.name!r} brings its own data; for data of your own, pass a module.")
+    _from(given, {name: getattr(task, name) for name in ("loss", "optimizer", "lr", "epochs", "batch")})
+    module = task.module(given["seed"] or 0)
+    return module, task.data, task.data.held_out if held_out is None else held_out
 
 
-def _slices(rows: int, batch: int | None, shuffle: bool | None, seed: int, epoch: int) -> list[Tensor | None]:
-    whole = batch is None or batch >= rows
-    if shuffle is False or (shuffle is None and whole):
-        return [None] if whole else list(torch.arange(rows).split(batch or rows))
-    return list(torch.from_numpy(orders([seed], epoch, rows)[0]).split(batch or rows))
+def _plan(given: Mapping[str, Any]) -> Plan:
+    loss = given["loss"]
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in (given["settings"] or {}).items()}
+    rest = ("optimizer", "lr", "epochs", "batch", "shuffle", "seed", "clip", "patience", "on_nonfinite", "rollbacks",
+            "snapshots")  # fmt: skip
+    return Plan(
+        criterion=loss_of(loss),
+        loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss)),
+        settings=settings,
+        schedule=schedule_of(given["schedule"]),
+        **{name: given[name] for name in rest},
+    )
 
 
-def _finite(loss: Tensor, epoch: int) -> float:
-    if loss.numel() != 1:
-        raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
-    number = loss.item()
-    if not math.isfinite(number):
-        raise UsageError(
-            f"The loss became {number} in epoch {epoch}. Most often the learning rate is too large; "
-            "or the data holds a value that is not finite."
-        )
-    return number
+def _kept(keep: int) -> int:
+    if keep < 1:
+        raise UsageError(f"keep is how many of the newest checkpoints stay, 1 or more; got {keep}.")
+    return keep
 
 
-def _check(inputs: Tensor, targets: Tensor, lr: float, epochs: int, batch: int | None) -> int:
+def _check(data: Data, module: nn.Module) -> None:
+    inputs, targets = data.inputs, data.targets
     if inputs.dim() == 0 or targets.dim() == 0 or len(inputs) != len(targets) or len(inputs) == 0:
         raise UsageError(
             f"Training needs as many inputs as targets, one row each and at least one; "
             f"got shapes {tuple(inputs.shape)} and {tuple(targets.shape)}."
         )
-    if not (lr > 0 and math.isfinite(lr)):
-        raise UsageError(f"The learning rate must be a positive number; got {lr}.")
-    if epochs < 0 or (batch is not None and batch < 1):
-        raise UsageError(f"epochs must be 0 or more and batch 1 or more; got epochs={epochs}, batch={batch}.")
-    return len(inputs)
+    if not any(p.requires_grad for p in module.parameters()):
+        raise UsageError("The net has no parameter that can be trained (none requires a gradient).")
+
+
+@contextmanager
+def _seeded_too(devices: tuple[torch.device, ...], seed: int) -> Iterator[None]:
+    """The random generators of accelerators that take part, seeded and put back."""
+    states = [(device, torch.cuda.get_rng_state(device)) for device in devices]
+    for device in devices:
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for device, state in states:
+            torch.cuda.set_rng_state(state, device)
 
 
 @contextmanager
@@ -278,7 +267,7 @@ def _as_found(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _held_interrupt() -> Iterator[threading.Event]:
-    """Turn Ctrl-C into an event that is looked at between epochs, so that no update is cut in half.
+    """Turn Ctrl-C into an event that is looked at between updates, so that no update is cut in half.
 
     Python delivers signals to the main thread only, and only it may set a handler; elsewhere the event stays unset.
     A second Ctrl-C goes to the handler that was there before.

@@ -1,0 +1,1 @@
+"""The inside of a training: its loop, its schedules, its checkpoints, its watch over bad numbers."""
