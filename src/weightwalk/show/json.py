@@ -18,6 +18,8 @@ PROPERTIES = {
     "Report": ("ok", "proven", "counts", "referees", "worst", "unproven"),
     "Account": ("total", "sum_abs", "relative_residual", "bound", "worst"),
     "Comparison": ("same",),
+    "Promise": ("gap", "beyond"),
+    "GradientCheck": ("ok",),
 }
 
 
