@@ -92,6 +92,12 @@ API = {
         "weightwalk.learning.landscapes.curvatures:Curvatures",
     ),
     "Networks": ("weightwalk:load_net", "weightwalk.nets:Net", "weightwalk.nets.inputs:Inputs"),
+    "Census": (
+        "weightwalk:census", "weightwalk.learning.censuses.facts:Census", "weightwalk.learning.censuses.facts:Cell",
+        "weightwalk.learning.censuses.facts:Contrast", "weightwalk.learning.censuses.facts:DeadTable",
+        "weightwalk.learning.censuses.wilson:Share", "weightwalk.learning.censuses.wilson:Gap",
+        "weightwalk.learning.censuses.rules:Rule",
+    ),
     "Errors": (
         "weightwalk.errors:WeightwalkError", "weightwalk.errors:UsageError", "weightwalk.errors:AddressError",
         "weightwalk.errors:NotKeptError", "weightwalk.errors:OverwrittenError", "weightwalk.errors:RecordError",

@@ -12,6 +12,7 @@
     walk.save("run.walk"); ww.load("run.walk")       # one file that a stranger can check
     ww.formula(net)                                  # the exact function that a piecewise-linear net computes
     ww.nudge("hello")                                # one training step: every weight's blame, and its nudge
+    ww.census("hello6", seeds=1000)                  # a thousand trainings, counted by outcome
     ww.train("hello6", seed=3)                       # a training, seeded to the bit
     ww.landscape("regions", seeds=(0, 1))            # its loss over planes of weights, and what they hide
 
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weightwalk.formulas.formula import formula
+    from weightwalk.learning.censuses.census import census
     from weightwalk.learning.landscapes.landscape import landscape
     from weightwalk.learning.nudges.nudge import nudge
     from weightwalk.learning.train import train
@@ -40,6 +42,7 @@ __version__ = "0.1.0"
 # Verb -> the room it lives in. Rooms are imported when a verb is first used, so that `import weightwalk` stays light.
 _DOORS = {
     "Walk": "weightwalk.walks.walk",
+    "census": "weightwalk.learning.censuses.census",
     "compare": "weightwalk.readings.compare",
     "formula": "weightwalk.formulas.formula",
     "landscape": "weightwalk.learning.landscapes.landscape",
@@ -54,6 +57,7 @@ _DOORS = {
 __all__ = [
     "Walk",
     "__version__",
+    "census",
     "compare",
     "formula",
     "landscape",
