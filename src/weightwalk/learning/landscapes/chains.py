@@ -31,6 +31,9 @@ POINTWISE = (
 CACHE = 1 << 20
 """Bytes that three layers' worth of numbers may take, so that they stay in a core's cache."""
 
+LEAST = 512
+"""Columns that a product has at least where there are as many: below that, to add up the weights costs as much."""
+
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
@@ -155,9 +158,9 @@ class Chain:
         return torch.cat(parts) if parts else next(iter(self.at.values())).new_empty(0)
 
     def rows_at_once(self, columns_per_row: int) -> int:
-        """How many examples fit the cache."""
+        """How many examples fit the cache; or, in a wide net, are worth the making of its weights."""
         size = self.flat[0].element_size() * 3 * max(self.widths) * columns_per_row
-        return max(1, max(CACHE // size, 64 // columns_per_row))
+        return max(1, CACHE // size, LEAST // columns_per_row)
 
     def outputs(self, inputs: Tensor, points: Sequence[tuple[float, float]]) -> Iterator[Tensor]:
         """The net's output at each point, shape as the net's own; the next one overwrites it."""

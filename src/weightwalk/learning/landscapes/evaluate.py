@@ -17,6 +17,7 @@ from torch.func import functional_call
 from weightwalk.errors import UsageError
 from weightwalk.learning.landscapes.chains import Chain, agrees, leaves_of
 from weightwalk.learning.landscapes.directions import Plane
+from weightwalk.learning.landscapes.quiet import again
 from weightwalk.learning.landscapes.samples import per_row
 from weightwalk.learning.losses import Loss, tensor_of
 
@@ -66,6 +67,7 @@ class Answer:
         method: ``chain``, ``vmap`` or ``loop``.
         rows: Examples at once.
         points: Points at once.
+        draws: Whether the net draws random numbers when it is called: then it draws the same ones at every point.
     """
 
     losses: np.ndarray
@@ -73,6 +75,7 @@ class Answer:
     method: str
     rows: int
     points: int
+    draws: bool = False
 
 
 def evaluate(q: Question, plane: Plane, points: Sequence[tuple[float, float]], progress: Progress | None) -> Answer:
@@ -83,7 +86,10 @@ def evaluate(q: Question, plane: Plane, points: Sequence[tuple[float, float]], p
             f"{q.memory:,} are allowed: choose fewer rows or a smaller grid, or allow more memory."
         )
     probe = q.inputs[: min(q.rows, 64)]
+    before = torch.default_generator.get_state()
     leaves, numbers = leaves_of(q.module, probe)
+    if not torch.equal(before, torch.default_generator.get_state()):
+        return _by_loop(q, plane, points, q.rows, progress, draws=True)
     if leaves is not None:
         chain = Chain(leaves, plane, q.module)
         reach = max((abs(x) for p in points for x in p), default=0.0)
@@ -101,6 +107,7 @@ def evaluate(q: Question, plane: Plane, points: Sequence[tuple[float, float]], p
 
 def own_loss(q: Question) -> float:
     """What the module itself says, called as it stands."""
+    again()
     loss = q.loss(tensor_of(q.module(q.inputs)), q.targets)
     if loss.numel() != 1:
         raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
@@ -195,7 +202,12 @@ def _stacked(plane: Plane, name: str, points: Sequence[tuple[float, float]]) -> 
 
 
 def _by_loop(
-    q: Question, plane: Plane, points: Sequence[tuple[float, float]], rows: int, progress: Progress | None
+    q: Question,
+    plane: Plane,
+    points: Sequence[tuple[float, float]],
+    rows: int,
+    progress: Progress | None,
+    draws: bool = False,
 ) -> Answer:
     book, names, v = _Book(q, len(points)), plane.moving, plane.v or {}
     row = {n: torch.empty_like(plane.origin[n]) for n in names}
@@ -214,6 +226,7 @@ def _by_loop(
             else:
                 moved[n].copy_(row[n])
         last = a
+        again()
         for r in range(0, q.rows, rows):
             x, y = q.inputs[r : r + rows], q.targets[r : r + rows]
             out = tensor_of(functional_call(q.module, {**moved, **buffers}, (x,)))
@@ -225,4 +238,4 @@ def _by_loop(
                     marks[n] = kept._version
         if progress is not None:
             progress(k + 1, len(points))
-    return Answer(book.losses, book.samples, "loop", rows, 1)
+    return Answer(book.losses, book.samples, "loop", rows, 1, draws)

@@ -16,7 +16,7 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.landscapes.asked import data_of
 from weightwalk.learning.landscapes.directions import Plane, dot, movable, origin_of, others
 from weightwalk.learning.landscapes.evaluate import MEMORY, Progress, Question, own_loss
-from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.landscapes.quiet import SMALL, again, judging, pinned
 from weightwalk.learning.losses import Loss, loss_of, tensor_of
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def line_between(
                     if t in (0.0, 1.0):
                         found[i, k] = own[int(t)][i]
                         continue
+                    again()
                     out = torch.func.functional_call(module_a, moved, (xs,))
                     found[i, k] = float(criterion(tensor_of(out), ys))
                 if progress is not None:

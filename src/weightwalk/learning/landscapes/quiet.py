@@ -32,6 +32,11 @@ def judging(module: nn.Module) -> Iterator[None]:
             m.training = mode
 
 
+def again() -> None:
+    """Within `judging`: a net that draws random numbers will draw the same ones as before."""
+    torch.default_generator.manual_seed(0)
+
+
 @contextmanager
 def pinned(threads: int | None) -> Iterator[None]:
     """Torch on so many threads; None leaves it alone."""

@@ -16,7 +16,7 @@ from weightwalk.learning.landscapes.asked import belongs, data_of, grid, steps_o
 from weightwalk.learning.landscapes.centre import Centre, centre_of
 from weightwalk.learning.landscapes.directions import Plane, movable
 from weightwalk.learning.landscapes.evaluate import MEMORY, Answer, Progress, Question, evaluate, own_loss
-from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.landscapes.quiet import SMALL, again, judging, pinned
 from weightwalk.learning.losses import Loss, loss_of, tensor_of
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def surface(
         at_centre = centre_of(q, plane) if curvature else Centre()
     losses = answer.losses.reshape(len(a), len(b))
     middle = (int(np.flatnonzero(a == 0)[0]), int(np.flatnonzero(b == 0)[0]))
-    gap = float(losses[middle] - own)
+    with np.errstate(invalid="ignore"):
+        gap = float(losses[middle] - own)
     losses[middle] = own
     samples = None if answer.samples is None else answer.samples.reshape(*losses.shape, -1)
     finite = np.isfinite(losses)
@@ -235,6 +236,7 @@ def losses_at(
             state = point if isinstance(point, Mapping) else _unflattened(point, weights, n)
             known = {i: t for i, t in state.items() if i in weights or _is_buffer(module, i)}
             buffers = {i: t.clone() for i, t in module.named_buffers()}
+            again()
             out = torch.func.functional_call(module, {**buffers, **known}, (x,))
             found.append(float(q.loss(tensor_of(out), y)))
             if progress is not None:
@@ -283,6 +285,8 @@ def _notes(plane: Plane, answer: Answer, facts: Mapping[str, Any]) -> tuple[str,
             f"{some}{found.negative:,} of {n:,} are negative. Along the axes of this picture the curvature is {along}"
             + (": weighted means of all eigenvalues." if plane.kind == "random" else ".")
         )
+    if answer.draws:
+        said.append("The net draws random numbers even in eval mode: the same ones at every point.")
     if str(next(iter(plane.origin.values())).dtype) in {"torch.bfloat16", "torch.float16"}:
         said.append("The weights have half precision: moves below about 0.4 % of a weight are lost to rounding.")
     return tuple(said)
