@@ -70,7 +70,8 @@ class History:
             none, on the training data.
         stopped_by: ``"epochs"``, ``"patience"`` or ``"interrupt"``.
         events: What else happened on the way: resumed, rolled back ...
-        seconds: Time spent on it, interruptions left out.
+        seconds: Time spent on it, interruptions left out. It is the one number that differs from time to time, so it
+            is not printed with the others.
         run: Folder of its checkpoints.
     """
 
@@ -89,7 +90,7 @@ class History:
     watched: tuple[float, ...] = field(default=(), compare=False)
     stopped_by: str = field(default="epochs", compare=False)
     events: tuple[Event, ...] = field(default=(), compare=False)
-    seconds: float = field(default=0.0, compare=False)
+    seconds: float = field(default=0.0, repr=False, compare=False)
     run: str | None = field(default=None, compare=False)
 
     @property

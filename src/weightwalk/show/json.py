@@ -15,6 +15,7 @@ LONGEST = 1000  # numbers of one array
 
 # What a reader wants of some facts besides their fields: properties, by class.
 PROPERTIES = {
+    "History": ("kind", "updates_per_epoch"),
     "Report": ("ok", "proven", "counts", "referees", "worst", "unproven"),
     "Account": ("total", "sum_abs", "relative_residual", "bound", "worst"),
     "Comparison": ("same",),

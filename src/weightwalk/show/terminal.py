@@ -58,6 +58,9 @@ def plain(facts: Any, width: int = WIDTH) -> str:
 
 # Class name of the facts -> where the lines are made. Looked up by name, so that no reading is imported to be shown.
 _KINDS: dict[str, tuple[str, str]] = {
+    "Training": ("weightwalk.show.trainings", "training_lines"),
+    "Trainings": ("weightwalk.show.trainings", "trainings_lines"),
+    "History": ("weightwalk.show.trainings", "history_lines"),
     "Story": ("weightwalk.show.stories", "story_lines"),
     "Report": ("weightwalk.show.reports", "report_lines"),
     "Account": ("weightwalk.show.accounts", "account_lines"),
@@ -74,7 +77,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "LossLine": ("weightwalk.show.formulas", "loss_lines"),
     "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
     "Picture": ("weightwalk.show.landscapes", "picture_lines"),
-    "Neuron": ("weightwalk.show.landscapes", "neuron_lines"),
+    "Neuron": ("weightwalk.show.landscapes_neuron", "neuron_lines"),
     "Line": ("weightwalk.show.landscapes_lines", "between_lines"),
     "Slide": ("weightwalk.show.landscapes_lines", "slide_lines"),
     "Nudge": ("weightwalk.show.nudges", "nudge_lines"),

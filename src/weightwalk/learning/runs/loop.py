@@ -43,8 +43,9 @@ Pair = tuple[Tensor, Tensor]
 WATCH = 64
 """Updates between two looks at all weights."""
 
-CHUNK = 1024
-"""With mini-batches, examples are judged by so many at a time where there are more."""
+FEW = 1024
+CHUNK = 2**24
+"""With mini-batches, more than `FEW` examples are judged in parts whose outputs are at most `CHUNK` numbers."""
 
 
 class _Bad(Exception):
@@ -98,6 +99,7 @@ class Loop:
         self.good: Moment | None = None  # and the training went well
         self.before: Moment | None = None  # of the update under way, where each is looked at
         self.stop_at: int | None = None  # looking at each update ends here
+        self.per_row: int | None = None
         self.parts_of: tuple[int, list[Tensor | None]] | None = None
 
     # The way through ------------------------------------------------------------------------------------------------
@@ -273,15 +275,22 @@ class Loop:
     def _judged(self, pair: Pair) -> float:
         """The loss on these examples, as the net is in use."""
         x, y = pair
+        rows = len(x)
         self.net.eval()
-        size = len(x) if self.plan.batch is None else max(self.plan.batch, CHUNK)
         with torch.no_grad():
-            if len(x) <= size:
+            size = rows if self.plan.batch is None or rows <= FEW else self._fitting(x)
+            if rows <= size:
                 return _number(self.plan.criterion(tensor_of(self.net(x)), y))
             total = 0.0
             for part, truth in zip(x.split(size), y.split(size), strict=True):
                 total += _number(self.plan.criterion(tensor_of(self.net(part)), truth)) * len(part)
-            return total / len(x)
+            return total / rows
+
+    def _fitting(self, x: Tensor) -> int:
+        """How many rows to judge at a time: a row's outputs decide."""
+        if self.per_row is None:
+            self.per_row = tensor_of(self.net(x[:1])).numel()
+        return max(self.plan.batch or 1, CHUNK // max(self.per_row, 1))
 
     def _out_of_patience(self) -> bool:
         place, patience = self.place, self.plan.patience
