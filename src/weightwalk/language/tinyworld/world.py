@@ -119,6 +119,13 @@ class Tinyworld:
         p = self.probabilities
         return float(-(p * np.log2(p)).sum() / (p * self.lengths).sum())
 
+    def entropy_per_character(self) -> float:
+        """Bits per character of its text, the space after each sentence included."""
+        sizes = np.array([len(w) + (w not in {END, ","}) for w in self.words] + [0])  # a space before most words
+        p = self.probabilities
+        characters = sizes[self.sentences].sum(axis=1)  # -1 picks the last size, which is 0
+        return float(-(p * np.log2(p)).sum() / (p * characters).sum())
+
     def sample(self, n: int, seed: int = 0) -> list[str]:
         """`n` sentences, drawn independently."""
         if n < 0:
