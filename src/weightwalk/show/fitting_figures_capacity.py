@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from weightwalk.show.drawing import INK
-from weightwalk.show.fittings_capacity import NAMES, size_name
 from weightwalk.show.fitting_figures import BLUE, GREEN, GREY, RED, counted, heading, powers
+from weightwalk.show.fittings_capacity import NAMES, size_name
 
 
 def capacity_drawing(make: Any, found: Any) -> Any:
@@ -27,10 +27,10 @@ def capacity_drawing(make: Any, found: Any) -> Any:
     name = NAMES.get(found.target, found.target)
     heading(
         figure, f"Too small, right, too large: {name} from {found.rows} noisy rows",
-        f"Medians and quartiles of {len(found.seeds)} seeds, for {found.low:g} <= x <= {found.high:g}; noise of deviation "
-        f"{found.noise:.3g} on the left and in the middle, none on the right. Below, the first seed alone: its rows, the "
-        "function (dashed) and the curves of the smallest, the best and the largest size. Not drawn: the other seeds' "
-        "curves, and all x outside the interval.", 185,
+        f"Medians and quartiles of {len(found.seeds)} seeds, for {found.low:g} <= x <= {found.high:g}; noise of "
+        f"{found.noise:.3g} on the left and in the middle, none on the right. Below, the first seed alone: its rows, "
+        "the function (dashed) and the curves of the smallest, the best and the largest size. Not drawn: the other "
+        "seeds' curves, and all x outside the interval.", 185,
     )  # fmt: skip
     return figure
 

@@ -37,7 +37,7 @@ def capacity_lines(found: Any, width: int) -> Iterator[Text]:
     for sweep in (found.polynomials, found.nets):
         yield from sentence(_shape(sweep, len(found.seeds)), width, "green" if sweep.u_shaped else "yellow")
     yield from sentence(
-        "p: of so many seeds or more by chance (sign test). The best size is chosen by the same seeds, which favours it.",
+        "p: of so many seeds or more by chance (sign test). The same seeds choose the best size, which favours it.",
         width, "dim",
     )  # fmt: skip
     if found.reach:
@@ -54,9 +54,9 @@ def capacity_lines(found: Any, width: int) -> Iterator[Text]:
         yield from _functions(found, width)
     yield Text("")
     yield from sentence(
-        f"Errors are root mean squares, medians and quartiles of {len(found.seeds)} seeds; each draws its rows, its noise "
-        f"and its initial weights. Nets: one hidden layer of ReLUs, {found.recipe}. Truth is the function between the "
-        "rows; nothing is said of x outside the interval.", width, "dim"
+        f"Errors are root mean squares, medians and quartiles of {len(found.seeds)} seeds; each draws its rows, its "
+        f"noise and its initial weights. Nets: one hidden layer of ReLUs, {found.recipe}. Truth is the function "
+        "between the rows; nothing is said of x outside the interval.", width, "dim"
     )  # fmt: skip
 
 
@@ -76,8 +76,8 @@ def _shape(sweep: Any, n: int) -> str:
     if sweep.best == first:
         return f"{what}: the smallest of them, {best}, has the least error."
     counts = (
-        f"the smallest is worse than {best} for {sweep.worse_below} of {n} seeds (p = {sweep.p_below:.2g}), the largest "
-        f"for {sweep.worse_above} (p = {sweep.p_above:.2g})"
+        f"the smallest is worse than {best} for {sweep.worse_below} of {n} seeds (p = {sweep.p_below:.2g}), the "
+        f"largest for {sweep.worse_above} (p = {sweep.p_above:.2g})"
     )
     if sweep.u_shaped:
         return f"{what}: U-shaped. Against the truth {counts}."
@@ -102,9 +102,9 @@ def _reach(found: Any, width: int) -> Iterator[Text]:
     yield from table(heads, rows, width)
     if np.isfinite(found.slope):
         text = (
-            f"exists: weights with no more error than this are known. It falls as width to the power {found.slope:.2f}: "
-            "a net can come as near as one likes, on this closed interval. What training finds falls behind: that "
-            "weights exist does not mean that they are found."
+            f"exists: weights with no more error than this are known. It falls as width to the power "
+            f"{found.slope:.2f}: a net can come as near as one likes, on this closed interval. What training finds "
+            "falls behind: that weights exist does not mean that they are found."
         )
         yield from sentence(text, width, "green")
 

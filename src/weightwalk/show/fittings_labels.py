@@ -48,8 +48,8 @@ def _verdict(found: Any, width: int) -> Iterator[Text]:
         )  # fmt: skip
         true = next(f for f in found.found if f.labels == "true" and f.width == most.width)
         yield from sentence(
-            f"The same nets with labels that follow a rule tell {percent(true.accuracy)} right, from a training loss of "
-            f"{figure(float(np.median(true.losses)), 2)} against {figure(float(np.median(most.losses)), 2)}: the "
+            f"The same nets with labels that follow a rule tell {percent(true.accuracy)} right, from a training loss "
+            f"of {figure(float(np.median(true.losses)), 2)} against {figure(float(np.median(most.losses)), 2)}: the "
             "training loss does not tell the two apart.", width
         )  # fmt: skip
         yield from sentence(
@@ -73,8 +73,8 @@ def _limit(found: Any, lots: Any) -> str:
     if found.too_small is None:
         return f"Every width from {found.enough} on was enough for every seed, and at none did all fail."
     return (
-        f"Up to {found.too_small} units no seed memorised them, from {found.enough} on every seed did, within {steps}: a "
-        "count of what training found, not a proof that no weights would do."
+        f"Up to {found.too_small} units no seed memorised them, from {found.enough} on every seed did, within {steps}: "
+        "a count of what training found, not a proof that no weights would do."
     )
 
 
@@ -138,8 +138,8 @@ def labels_drawing(make: Any, found: Any) -> Any:
     panels[0].set_ylabel("loss, nats")
     heading(
         figure_, "Labels drawn by lot are learned by heart, and teach nothing about any other row",
-        f"{found.rows:,} training rows of {found.inputs} numbers, {found.classes} classes, {len(found.seeds)} seeds. Left: "
-        "means, with 95 % intervals for rows never seen. Right: medians and the range of all seeds; dotted: what "
+        f"{found.rows:,} training rows of {found.inputs} numbers, {found.classes} classes, {len(found.seeds)} seeds. "
+        "Left: means, with 95 % intervals for rows never seen. Right: medians and the range of all seeds; dotted: what "
         "guessing costs. The narrower nets' curves are not drawn.", 165,
     )  # fmt: skip
     return figure_

@@ -1,8 +1,8 @@
 """Labels drawn by lot, and learned all the same: a low training loss is no sign of understanding.
 
-The same nets are trained on the same kind of rows twice: once with labels that a rule decides, once with labels drawn by
-lot, so that nothing about an unseen row can be known (Zhang et al. 2017, with small nets). What is left of the training
-loss on rows never seen is what was learned of the rule; the rest is memory.
+The same nets are trained on the same kind of rows twice: once with labels that a rule decides, once with labels drawn
+by lot, so that nothing about an unseen row can be known (Zhang et al. 2017, with small nets). What is left of the
+training loss on rows never seen is what was learned of the rule; the rest is memory.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas
 
 SIX = ((20.0, 200.0), (80.0, 150.0), (150.0, 180.0), (220.0, 100.0), (300.0, 120.0), (380.0, 40.0))
-"""Six points, in pixels of a canvas, that a web page on memorising and generalising draws its curves by hand through."""
+"""Six points, in pixels of a canvas, through which a web page on memorising draws its curves by hand."""
 
 GROUPS = 20
 """Nets are fitted once per group of left-out rows: one row each up to so many rows, then so many groups."""
@@ -153,7 +153,7 @@ def fit_points(
         fit = fit_polynomial(x, y, degree)
         loo = fit.loo
         curves.append(
-            Curve("polynomial", degree, degree + 1, fit.rmse, (fit.rmse,) * 2, loo, (loo,) * 2, fit.condition,
+            Curve("polynomial", degree, degree + 1, fit.rmse, (fit.rmse, fit.rmse), loo, (loo, loo), fit.condition,
                   fit.curve(grid)[None])
         )  # fmt: skip
     group = np.arange(len(x)) % min(len(x), GROUPS)
@@ -194,7 +194,7 @@ def _chain(x: np.ndarray, y: np.ndarray, grid: np.ndarray) -> Curve:
         left_out[i] = y[i] - _along(x[rest], y[rest], x[i : i + 1])[0]
     loo = float(np.sqrt(np.mean(left_out**2)))
     rmse = float(np.sqrt(np.mean(errors**2)))
-    return Curve("chain", 0, 2 * len(places), rmse, (rmse,) * 2, loo, (loo,) * 2, np.nan, _along(x, y, grid)[None])
+    return Curve("chain", 0, 2 * len(places), rmse, (rmse, rmse), loo, (loo, loo), np.nan, _along(x, y, grid)[None])
 
 
 def _along(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:

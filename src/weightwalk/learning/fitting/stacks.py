@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -143,7 +144,7 @@ def fit_many(
         if rows == 0:
             raise UsageError("There is no row to be learned from.")
         judged = None if held is None else (_tensor(held[0], x.dtype), _tensor(held[1], x.dtype, loss))
-        engine = optimizer_of(optimizer, [*weights, *biases], lr)
+        engine = optimizer_of(optimizer, cast(Any, [*weights, *biases]), lr)
         plan = _batches(len(nets), rows, batch, seeds)
         notes: list[tuple[int, np.ndarray, np.ndarray]] = []
 
@@ -218,7 +219,7 @@ def _tensor(values: np.ndarray | Tensor, dtype: torch.dtype, loss: str = "mse") 
 def _pick(rows: Tensor, part: Tensor) -> Tensor:
     """The rows that each net visits: (S, N, ...) or (N, ...), and numbers (S, B) -> (S, B, ...)."""
     several = len(part)
-    shared = rows.dim() == 2 and rows.is_floating_point() or rows.dim() == 1
+    shared = (rows.dim() == 2 and rows.is_floating_point()) or rows.dim() == 1
     full = rows.expand(several, *rows.shape) if shared else rows
     return full[torch.arange(several)[:, None], part]
 
