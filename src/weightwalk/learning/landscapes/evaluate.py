@@ -6,7 +6,7 @@ Which of the three is decided by what the net is, never by the clock: the same q
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +95,8 @@ def evaluate(q: Question, plane: Plane, points: Sequence[tuple[float, float]], p
         reach = max((abs(x) for p in points for x in p), default=0.0)
         if agrees(chain, q.module, probe, [(0.0, 0.0), (reach / 7, -reach / 5)]):
             return _by_chain(q, chain, points, progress)
-    size = 2 * numbers * next(iter(plane.origin.values())).element_size() / max(1, len(probe))
-    rows = _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // max(1, size)))))
+    size = _bytes_a_row(q, numbers, len(probe))
+    rows = _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // size))))
     moving = sum(plane.origin[n].numel() for n in plane.moving)
     if moving <= _VMAP_NUMBERS and len(points) > 2 and size * rows * _VMAP_POINTS <= q.memory:
         done = _by_vmap(q, plane, points, rows, progress)
@@ -112,6 +112,29 @@ def own_loss(q: Question) -> float:
     if loss.numel() != 1:
         raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
     return loss.item()
+
+
+def _bytes_a_row(q: Question, numbers: int, rows: int) -> float:
+    """What the layers put out for one example, twice: between two layers there may be more."""
+    return max(1.0, 2 * numbers * next(q.module.parameters()).element_size() / max(1, rows))
+
+
+def mean_loss(q: Question, weights: Mapping[str, Tensor], rows: int) -> float:
+    """The loss with other weights in the net's place, over `rows` examples at a time."""
+    again()
+    parts = []
+    for r in range(0, q.rows, rows):
+        x, y = q.inputs[r : r + rows], q.targets[r : r + rows]
+        out = tensor_of(functional_call(q.module, dict(weights), (x,)))
+        parts.append(len(x) / q.rows * float(q.loss(out, y)))
+    return math.fsum(parts) if len(parts) > 1 else parts[0]
+
+
+def rows_at_once(q: Question) -> int:
+    """How many examples the memory is enough for."""
+    probe = q.inputs[: min(q.rows, 64)]
+    _, numbers = leaves_of(q.module, probe)
+    return _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // _bytes_a_row(q, numbers, len(probe))))))
 
 
 def _rows_that_split(q: Question, rows: int) -> int:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from weightwalk.errors import UsageError
 from weightwalk.learning.landscapes.asked import data_of
 from weightwalk.learning.landscapes.directions import Plane, dot, movable, origin_of, others
-from weightwalk.learning.landscapes.evaluate import MEMORY, Progress, Question, own_loss
-from weightwalk.learning.landscapes.quiet import SMALL, again, judging, pinned
-from weightwalk.learning.losses import Loss, loss_of, tensor_of
+from weightwalk.learning.landscapes.evaluate import MEMORY, Progress, Question, mean_loss, own_loss, rows_at_once
+from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.losses import Loss, loss_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,28 +139,26 @@ def line_between(
     with judging(module_a), judging(module_b):
         own = [[own_loss(q) for q in of_net] for of_net in questions]
         with pinned(1 if threads is None and n <= SMALL else threads):
+            rows = [rows_at_once(q) for q in questions[0]]
             for k, t in enumerate(ts):
                 moved = _between(*states, float(t))
-                for i, (xs, ys) in enumerate(sets):
+                for i in range(len(sets)):
                     if t in (0.0, 1.0):
                         found[i, k] = own[int(t)][i]
                         continue
-                    again()
-                    out = torch.func.functional_call(module_a, moved, (xs,))
-                    found[i, k] = float(criterion(tensor_of(out), ys))
+                    found[i, k] = mean_loss(questions[0][i], moved, rows[i])
                 if progress is not None:
                     progress(k + 1, len(ts))
     losses, inside = found[0], (ts >= 0) & (ts <= 1)
     way, at = losses[inside], ts[inside]
-    above = way - ((1 - at) * way[0] + at * way[-1])
-    worst = int(np.nanargmax(above)) if np.isfinite(above).any() else 0
-    change = np.diff(way)
+    with np.errstate(invalid="ignore"):
+        change = np.diff(way)
     sizes = [math.sqrt(dot(w, w)) for w in (a, b)]
     distance = math.sqrt(math.fsum(float((a[k] - b[k]).detach().double().square().sum()) for k in a))
     return Line(
         ts, losses, found[1] if len(sets) > 1 else None, (own[0][0], own[1][0]),
-        max(0.0, float(above[worst])), float(at[worst]), max(0.0, float(np.nanmax(way)) - max(own[0][0], own[1][0])),
-        _course(change), int((change > 0).sum()), len(change), distance, distance / max(1e-300, sum(sizes) / 2), n, 1,
+        *_hill(way, at), _course(change), int((change > 0).sum()), len(change), distance,
+        distance / max(1e-300, sum(sizes) / 2), n, 1,
         loss if isinstance(loss, str) else getattr(loss, "__name__", "a function"), len(x), which, labels,
         int((~np.isfinite(losses)).sum()), time.perf_counter() - started, _notes(n, remark, distance),
     )  # fmt: skip
@@ -233,6 +231,15 @@ def _steps(points: int, beyond: float) -> np.ndarray:
     step = 1 / (points - 1)
     more = math.floor(beyond / step + 1e-9)
     return np.arange(-more, points + more) / (points - 1)
+
+
+def _hill(way: np.ndarray, at: np.ndarray) -> tuple[float, float, float]:
+    """Barrier, where, and peak; NaN where an end has no finite loss to measure from."""
+    if not np.isfinite(way[[0, -1]]).all():
+        return math.nan, math.nan, math.nan
+    above = way - ((1 - at) * way[0] + at * way[-1])
+    worst = int(np.nanargmax(above))
+    return max(0.0, float(above[worst])), float(at[worst]), max(0.0, float(np.nanmax(way) - max(way[0], way[-1])))
 
 
 def _course(change: np.ndarray) -> str:

@@ -15,9 +15,18 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.landscapes.asked import belongs, data_of, grid, steps_of
 from weightwalk.learning.landscapes.centre import Centre, centre_of
 from weightwalk.learning.landscapes.directions import Plane, movable
-from weightwalk.learning.landscapes.evaluate import MEMORY, Answer, Progress, Question, evaluate, own_loss
-from weightwalk.learning.landscapes.quiet import SMALL, again, judging, pinned
-from weightwalk.learning.losses import Loss, loss_of, tensor_of
+from weightwalk.learning.landscapes.evaluate import (
+    MEMORY,
+    Answer,
+    Progress,
+    Question,
+    evaluate,
+    mean_loss,
+    own_loss,
+    rows_at_once,
+)
+from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.losses import Loss, loss_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,14 +240,12 @@ def losses_at(
                 raise UsageError(f"The plane has {plane.shown} axes; the points have {places.shape[1]} numbers.")
             pairs = [(float(p[0]), float(p[1]) if len(p) > 1 else 0.0) for p in places]
             return evaluate(q, plane, pairs, progress).losses
-        found = []
+        found, at_once = [], rows_at_once(q)
         for k, point in enumerate(points):
             state = point if isinstance(point, Mapping) else _unflattened(point, weights, n)
             known = {i: t for i, t in state.items() if i in weights or _is_buffer(module, i)}
             buffers = {i: t.clone() for i, t in module.named_buffers()}
-            again()
-            out = torch.func.functional_call(module, {**buffers, **known}, (x,))
-            found.append(float(q.loss(tensor_of(out), y)))
+            found.append(mean_loss(q, {**buffers, **known}, at_once))
             if progress is not None:
                 progress(k + 1, len(points))
         return np.array(found)
