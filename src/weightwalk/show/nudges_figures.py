@@ -21,29 +21,43 @@ def draw(picture: Any, path: Path) -> None:
     save(lambda make: _drawing(make, picture), path)
 
 
+# Inches: width of a panel, of the space before it (names of rows), of the heading of a row, of the title
+WIDE, BEFORE, HEAD, TITLE = 3.3, 0.75, 0.42, 0.95
+
+
 def _drawing(make: Any, picture: Any) -> Any:
     columns = min(3, max(1, len(picture.panels)))
     lines = [picture.panels[i : i + columns] for i in range(0, len(picture.panels), columns)]
-    heights = [max(_height(p) for p in line) for line in lines]
-    figure = make(figsize=(3.9 * columns + 0.8, sum(heights) + 1.7), layout="constrained")
-    grid = figure.add_gridspec(len(lines), columns, height_ratios=heights)
-    image = None
-    axes = []
-    for r, line in enumerate(lines):
+    heights = [max(_height(p) for p in line) + HEAD for line in lines]
+    width, height = max(columns * (WIDE + BEFORE), 7.0) + 1.1, sum(heights) + TITLE + 0.2
+    figure = make(figsize=(width, height))
+    image, top = None, height - TITLE
+    for line, room in zip(lines, heights, strict=True):
         for c, panel in enumerate(line):
-            axes.append(figure.add_subplot(grid[r, c]))
-            image = _panel(axes[-1], panel, picture)
+            tall = _height(panel)
+            place = (c * (WIDE + BEFORE) + BEFORE, top - HEAD - tall, WIDE, tall)
+            axes = figure.add_axes(_share(place, width, height))
+            image = _panel(axes, panel, picture)
+        top -= room
     if image is not None:
-        bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 3.0 / sum(heights)), pad=0.02)
+        tall = min(3.0, sum(heights) - HEAD)
+        place = (columns * (WIDE + BEFORE) + 0.2, height - TITLE - HEAD - tall, 0.15, tall)
+        bar = figure.colorbar(image, cax=figure.add_axes(_share(place, width, height)))
         bar.set_label("∂loss/∂w: + lower it, - raise it", fontsize=8)
         bar.ax.tick_params(labelsize=7)
-    figure.suptitle(f"{_plain(picture.title)}\n{_caption(picture)}", fontsize=9, x=0.01, ha="left")
+    said = f"{_plain(picture.title)}\n{_caption(picture)}"
+    figure.text(0.15 / width, 1 - 0.08 / height, said, fontsize=9, ha="left", va="top")
     return figure
+
+
+def _share(place: tuple[float, ...], width: float, height: float) -> tuple[float, ...]:
+    """Inches as shares of the figure."""
+    return place[0] / width, place[1] / height, place[2] / width, place[3] / height
 
 
 def _height(panel: Any) -> float:
     rows = panel.gradient.shape[0]
-    return 0.55 + min(3.0, max(0.32, 0.3 * rows if rows <= SAID else 0.06 * rows))
+    return min(3.0, max(0.3, 0.28 * rows if rows <= SAID else 0.06 * rows))
 
 
 def _panel(axes: Any, panel: Any, picture: Any) -> Any:
@@ -61,14 +75,12 @@ def _panel(axes: Any, panel: Any, picture: Any) -> Any:
             if panel.guilty[i, j]:
                 for color, line in (("white", 3.0), (INK, 1.4)):
                     width = line if cols <= SAID else line / 2
-                    place = (j - 0.46, i - 0.46)
-                    axes.add_patch(Rectangle(place, 0.92, 0.92, fill=False, edgecolor=color, linewidth=width))
+                    place = (j - 0.47, i - 0.46)
+                    axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, edgecolor=color, linewidth=width))
     shape = "×".join(map(str, panel.shape)) or "1"
     block = "" if panel.block == (1, 1) else f", a cell is the largest of {panel.block[0]}×{panel.block[1]}"
     named = textwrap.wrap(f"{_plain(panel.name)} ({shape}{block})", 46)
     axes.set_title("\n".join(named), fontsize=8, loc="left")
-    axes.set_box_aspect((_height(panel) - 0.55) / 3.4)
-    axes.set_anchor("NW")
     axes.set_xticks([])
     if panel.rows and rows <= MOST_LABELS:
         axes.set_yticks(range(rows), [_plain(name) for name in panel.rows], fontsize=7)
@@ -89,7 +101,7 @@ def _caption(picture: Any) -> str:
     )
     if picture.omitted:
         text += f" {picture.omitted} tensors with less blame are not drawn."
-    return "\n".join(textwrap.wrap(text, 130))
+    return "\n".join(textwrap.wrap(text, 120 if len(picture.panels) > 1 else 95))
 
 
 def _plain(text: str) -> str:
