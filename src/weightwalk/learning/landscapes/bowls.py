@@ -189,3 +189,41 @@ def check_steps(rate: float, steps: int) -> None:
         raise UsageError(f"A learning rate must be a positive number; got {rate}.")
     if steps < 1:
         raise UsageError(f"A path needs at least one step; got {steps}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """Numbers that slide down a bowl: the bowl on a grid, and paths on it.
+
+    Attributes:
+        bowl: The loss.
+        first: Values of the first number.
+        second: Of the second.
+        losses: On the grid.
+        paths: Gradient descent from one start, at rates below and above ``2 / lambda_max``.
+    """
+
+    bowl: Bowl
+    first: np.ndarray = field(repr=False)
+    second: np.ndarray = field(repr=False)
+    losses: np.ndarray = field(repr=False)
+    paths: tuple[Path, ...]
+
+
+def slide(bowl: Bowl, paths: tuple[Path, ...], grid: int = 41, span: float | None = None) -> Slide:
+    """A bowl on a grid around its minimum, with paths.
+
+    Args:
+        bowl: The loss.
+        paths: What runs over it.
+        grid: Places each way, odd.
+        span: From the middle to each side; None for 2.
+
+    Raises:
+        UsageError: An even grid.
+    """
+    if grid < 3 or grid % 2 == 0:
+        raise UsageError(f"A grid needs an odd number of places, 3 or more, so that one is its middle; got {grid}.")
+    away = (np.arange(grid) - grid // 2) / (grid // 2) * (2.0 if span is None else span)
+    axes = bowl.minimum[0] + away, bowl.minimum[1] + away
+    return Slide(bowl, *axes, bowl(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)), paths)

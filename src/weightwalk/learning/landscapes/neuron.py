@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,6 +107,7 @@ class Neuron:
         source: What the data are.
         at: Weights of which the loss is told: those the data were made with, or the trained net's.
         at_loss: The loss of all samples there.
+        deep: A slice of a net of several layers on the same data, for comparison; see `deep.Deep`.
     """
 
     inputs: np.ndarray = field(repr=False)
@@ -121,6 +123,7 @@ class Neuron:
     source: str = ""
     at: np.ndarray = field(default_factory=lambda: np.zeros(2))
     at_loss: float = math.nan
+    deep: Any = None
 
     def outputs(self, weights: np.ndarray) -> np.ndarray:
         """The neuron's output for each sample, shape (N,): the numbers that the loss is made of, not the height."""
