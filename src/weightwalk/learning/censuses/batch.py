@@ -18,15 +18,15 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.censuses.jobs import Arrays, Job, Recipe, Record, merged
+from weightwalk.learning.censuses.jobs import Arrays, Job, Recipe, Record, Results
 from weightwalk.learning.censuses.local import Progress, cores, run_here
 from weightwalk.learning.censuses.preparing import job_of
-from weightwalk.learning.censuses.splitting import block_size, bytes_per_seed
+from weightwalk.learning.censuses.splitting import planned
 from weightwalk.learning.losses import Loss
 from weightwalk.learning.tasks import Task, task_of
 
 MEMORY = 1 << 30
-"""Bytes that the trainings under way may use unless one says otherwise."""
+"""Bytes that a census may take unless one says otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,8 @@ def train_many(
         shuffle: Visit the rows in a new order each epoch; None for: where there are mini-batches.
         settings: More of torch's keywords for the optimizer.
         dtype: Compute in ``torch.float64`` (or float32), whatever the net is made of.
-        memory: Bytes that the trainings under way may use, 1 GiB unless one says otherwise; the results come on top.
+        memory: Bytes that results and trainings under way may take together, 1 GiB unless one says otherwise. Final
+            weights that do not fit are left out (unless `record` asks for ``end``); the results do not depend on it.
         threads: Blocks of seeds that are trained at a time; None for one per core.
         engine: ``local``, or ``ray`` for a cluster (extra ``weightwalk[cluster]``), with the same results.
         record: What to keep, see `Record`: ``("start", "held_outputs")`` or ``{"losses": 10, "outputs": False}``.
@@ -177,15 +178,15 @@ def train_many(
             f"got threads={workers}, memory={budget}, engine={engine!r}."
         )
     job = job_of(task, recipe, Record.of(record), dtype, numbers)
-    size = block_size(bytes_per_seed(job), budget, workers)
-    blocks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+    plan = planned(job, numbers, budget, workers, weights=isinstance(record, Mapping) and bool(record.get("end")))
+    results = Results(plan.blocks)
     if engine == "ray":
         from weightwalk.learning.censuses.cluster import run_on_ray
 
-        found = merged(run_on_ray(job, blocks, threads, progress))
+        run_on_ray(plan.job, plan.blocks, plan.workers, results.keep, progress)
     else:
-        found = merged(run_here(job, blocks, min(workers, len(blocks)), progress))
-    return _batch(job, numbers, found, time.perf_counter() - started)
+        run_here(plan.job, plan.blocks, plan.workers, results.keep, progress)
+    return _batch(plan.job, numbers, results.found, time.perf_counter() - started)
 
 
 def _batch(job: Job, seeds: list[int], found: Arrays, seconds: float) -> Batch:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from weightwalk.learning.censuses.jobs import Arrays, Job, Stopped, Tick
+from weightwalk.learning.censuses.splitting import LANES, ROWS
 from weightwalk.learning.censuses.steps import Array, Engine, Rows, layout
+from weightwalk.learning.censuses.wide import WideEngine, is_wide
 from weightwalk.learning.optimizers import optimizer_of
 from weightwalk.learning.sampling import orders
-
-LANES = 16
-"""A block is filled up to a multiple of this, so that no loop has a remainder that is computed in another way."""
-
-ROWS = 512
-"""Rows that are judged at a time."""
 
 _CHOSEN = {"foreach", "fused", "capturable", "differentiable"}
 
@@ -37,23 +33,21 @@ class _Block:
         self.job, self.chain, self.starts = job, job.chain, job.starts
         self.seeds = seeds
         self.count = len(seeds)
-        self.slices, order = layout(self.chain, job.starts.offsets)
-        dtype = _numpy(job.dtype or job.starts.dtype)
-        start = job.starts.fill(seeds).numpy().astype(dtype)
-        wide = -(-self.count // LANES) * LANES
-        self.flat = np.empty((len(order), wide), dtype)
-        self.flat[:, : self.count] = start.T[order]
-        self.flat[:, self.count :] = self.flat[:, :1]
+        engine = WideEngine if is_wide(self.chain) else Engine
+        self.slices, order = layout(self.chain, job.starts.offsets, turned=engine is Engine)
         self.back = np.argsort(order)
-        self.start = start
-        self.grads = np.zeros_like(self.flat)
-        assert isinstance(job.recipe.loss, str)
-        self.engine = Engine(self.chain, self.flat, self.grads, self.slices, job.recipe.loss)
-        data = job.data
-        self.x, self.y = _plain(data.inputs, dtype), _goal(data.targets, dtype, job.recipe.loss)
-        self.held = None
-        if data.held_inputs is not None and data.held_targets is not None:
-            self.held = _plain(data.held_inputs, dtype), _goal(data.held_targets, dtype, job.recipe.loss)
+        dtype, loss = job.dtype or job.starts.dtype, job.recipe.loss
+        assert isinstance(loss, str)
+        self.start = job.starts.fill(seeds).to(dtype).numpy()
+        # Filled up, so that no loop over seeds has a remainder that is computed in another way.
+        lanes = -(-self.count // LANES) * LANES
+        self.engine = engine(self.chain, self.slices, lanes, dtype, loss)
+        self.flat = self.engine.flat
+        self.flat[:, : self.count] = self.start.T[order]
+        self.flat[:, self.count :] = self.flat[:, :1]
+        self.x, self.y = _plain(job.data.inputs), _goal(job.data.targets, loss)
+        held = job.data.held_out
+        self.held = None if held is None else (_plain(held[0]), _goal(held[1], loss))
 
     def run(self, tick: Tick) -> Arrays:
         job, found = self.job, {}
@@ -86,8 +80,8 @@ class _Block:
     def _train(self, tick: Tick) -> tuple[Array, Array]:
         """All epochs; the epoch in which each seed's loss left the numbers (-1: none), and losses along the way."""
         recipe, every = self.job.recipe, self.job.record.losses
-        weights = nn.Parameter(torch.from_numpy(self.flat))
-        weights.grad = torch.from_numpy(self.grads)
+        weights = nn.Parameter(self.engine.weights)
+        weights.grad = self.engine.slopes
         settings = dict(recipe.settings)
         if not _CHOSEN & set(settings):
             settings["fused"] = True
@@ -99,14 +93,14 @@ class _Block:
         for epoch in range(recipe.epochs):
             total = np.zeros(self.flat.shape[1], self.flat.dtype)
             for rows in shared if shared is not None else self._own(epoch):
-                outputs = self.engine.forward(rows)
-                loss, grad = self.engine.judge(rows, outputs)
+                self.engine.forward(rows)
+                loss = self.engine.judge(rows)
                 finite = np.isfinite(loss)
                 if not finite.all():
                     for s in np.flatnonzero(~finite & (bad_at < 0)).tolist():
                         bad_at[s], kept[s] = epoch, self.flat[:, s].copy()
                 total = total + loss * len(rows)
-                self.engine.backward(rows, grad)
+                self.engine.backward(rows)
                 optimizer.step()
             if every and epoch % every == 0:
                 curve.append((total / len(self.x))[: self.count])
@@ -124,34 +118,34 @@ class _Block:
     def _own(self, epoch: int) -> list[Rows]:
         """Rows in the order of each seed."""
         order = orders(self.seeds, epoch, len(self.x)).T  # (n, S)
-        order = np.pad(order, ((0, 0), (0, self.flat.shape[1] - self.count)), mode="edge")
+        order = torch.from_numpy(np.pad(order, ((0, 0), (0, self.flat.shape[1] - self.count)), mode="edge"))
         size = self.job.recipe.visits(len(self.x))
         parts = [order[i : i + size] for i in range(0, len(order), size)]
         return [Rows(_picked(self.x, part), _picked(self.y, part), own=True) for part in parts]
 
     def _judged(
-        self, x: Array, y: Array, outputs: list[Array] | None = None, *, dead: bool = False, slopes: bool = False
+        self, x: Tensor, y: Tensor, outputs: list[Array] | None = None, *, dead: bool = False, slopes: bool = False
     ) -> tuple[Array, dict[str, Array]]:
         """Loss over these rows, units that are off on all of them; on request outputs and the gradient (`total`)."""
         total = np.zeros(self.flat.shape[1], self.flat.dtype)
         off: dict[str, Array] = {}
         if slopes:
-            self.total = np.zeros_like(self.grads)
+            self.total = np.zeros_like(self.engine.flat_slopes)
         for i in range(0, len(x), ROWS):
             rows = Rows(x[i : i + ROWS], y[i : i + ROWS], own=False)
             z = self.engine.forward(rows)
             if outputs is not None:
-                outputs.append(np.ascontiguousarray(np.moveaxis(z[..., : self.count], -1, 0)))
+                outputs.append(z[..., : self.count].movedim(-1, 0).numpy().copy())
             if dead:
                 for layer, out in zip(self.chain.layers, self.engine.space(len(rows)).out, strict=True):
                     if layer.kind == "relu":
-                        mask = np.logical_not(np.any(out[..., : self.count] > 0, axis=0)).T
+                        mask = (out[..., : self.count] > 0).any(dim=0).logical_not().T.numpy()
                         off[layer.name] = off[layer.name] & mask if layer.name in off else mask
-            loss, grad = self.engine.judge(rows, z)
+            loss = self.engine.judge(rows)
             total += loss * self.flat.dtype.type(len(rows) / len(x))
             if slopes:
-                self.engine.backward(rows, grad)
-                self.total += self.grads * self.flat.dtype.type(len(rows) / len(x))
+                self.engine.backward(rows)
+                self.total += self.engine.flat_slopes * self.flat.dtype.type(len(rows) / len(x))
         return total[: self.count], off
 
     def _named(self, when: str, rows: Array) -> Arrays:
@@ -164,24 +158,16 @@ class _Block:
         return found
 
 
-def _numpy(dtype: torch.dtype) -> np.dtype:
-    return np.dtype({torch.float32: np.float32, torch.float64: np.float64}[dtype])
-
-
-def _plain(inputs: torch.Tensor, dtype: np.dtype) -> Array:
+def _plain(inputs: Tensor) -> Tensor:
     """Token ids as they are; numbers with a feature that is always 1, which the biases meet."""
-    x = inputs.numpy()
-    return x if x.ndim == 1 else np.hstack([x.astype(dtype), np.ones((len(x), 1), dtype)])
+    return inputs if inputs.dim() == 1 else torch.hstack([inputs, inputs.new_ones(len(inputs), 1)])
 
 
-def _goal(targets: torch.Tensor, dtype: np.dtype, loss: str) -> Array:
-    y = targets.numpy()
-    return y if loss == "cross_entropy" else y.astype(dtype)[:, :, None]
+def _goal(targets: Tensor, loss: str) -> Tensor:
+    return targets if loss == "cross_entropy" else targets[:, :, None]
 
 
-def _picked(rows: Array, order: Array) -> Array:
+def _picked(rows: Tensor, order: Tensor) -> Tensor:
     """Rows of each seed's own: (n, ...) by (b, S) -> (b, ..., S)."""
     found = rows[order]
-    if found.ndim == 2:
-        return found
-    return np.ascontiguousarray(np.moveaxis(found.reshape(*order.shape, -1), 1, -1))
+    return found if found.dim() == 2 else found.flatten(2).movedim(1, 2).contiguous()

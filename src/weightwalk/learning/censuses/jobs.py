@@ -107,6 +107,18 @@ class Job:
         return loss_of(self.recipe.loss)
 
 
-def merged(blocks: Sequence[Arrays]) -> Arrays:
-    """The results of all blocks, in order."""
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+class Results:
+    """The results of all seeds, into which those of a block are written as it comes, in whatever order."""
+
+    def __init__(self, blocks: Sequence[Sequence[int]]) -> None:
+        ends = np.cumsum([len(block) for block in blocks])
+        self._places = [slice(int(end) - len(block), int(end)) for end, block in zip(ends, blocks, strict=True)]
+        self._count = int(ends[-1])
+        self.found: Arrays = {}
+
+    def keep(self, block: int, arrays: Arrays) -> None:
+        """Write those of one block."""
+        for name, array in arrays.items():
+            if name not in self.found:
+                self.found[name] = np.empty((self._count, *array.shape[1:]), array.dtype)
+            self.found[name][self._places[block]] = array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import torch
@@ -30,8 +30,18 @@ def train_block(job: Job, seeds: list[int], tick: Tick) -> Arrays:
         return (train_stacked if job.chain is None else train_chain)(job, seeds, tick)
 
 
-def run_here(job: Job, blocks: Sequence[list[int]], threads: int, progress: Progress | None) -> list[Arrays]:
-    """Train all blocks; Ctrl-C ends it between two steps."""
+def run_here(
+    job: Job, blocks: Sequence[list[int]], threads: int, keep: Callable[[int, Arrays], None], progress: Progress | None
+) -> None:
+    """Train all blocks; Ctrl-C ends it between two epochs.
+
+    Args:
+        job: What to do.
+        blocks: The seeds of each block.
+        threads: Blocks that are trained at a time.
+        keep: Called with the number of a block and its results.
+        progress: Told how far it is, a few times a second, in this thread.
+    """
     stop, lock, done = threading.Event(), threading.Lock(), [0]
     total = job.recipe.epochs * sum(map(len, blocks))
 
@@ -41,13 +51,12 @@ def run_here(job: Job, blocks: Sequence[list[int]], threads: int, progress: Prog
         return not stop.is_set()
 
     with one_thread_each(), ThreadPoolExecutor(threads, thread_name_prefix="census") as pool:
-        waiting = [pool.submit(train_block, job, seeds, tick) for seeds in blocks]
+        waiting = {pool.submit(train_block, job, seeds, tick): number for number, seeds in enumerate(blocks)}
         try:
-            left = set(waiting)
-            while left:
-                ready, left = wait(left, timeout=0.05, return_when=FIRST_EXCEPTION)
+            while waiting:
+                ready, _ = wait(waiting, timeout=0.05, return_when=FIRST_COMPLETED)
                 for future in ready:
-                    future.result()
+                    keep(waiting.pop(future), future.result())
                 if progress is not None:
                     progress(done[0], total)
         except BaseException:
@@ -55,7 +64,6 @@ def run_here(job: Job, blocks: Sequence[list[int]], threads: int, progress: Prog
             for future in waiting:
                 future.cancel()
             raise
-        return [future.result() for future in waiting]
 
 
 @contextmanager

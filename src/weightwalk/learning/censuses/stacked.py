@@ -12,12 +12,10 @@ from torch.func import functional_call, grad_and_value, vmap  # pyright: ignore[
 
 from weightwalk.errors import UsageError
 from weightwalk.learning.censuses.jobs import Arrays, Job, Stopped, Tick
+from weightwalk.learning.censuses.splitting import ROWS
 from weightwalk.learning.losses import tensor_of
 from weightwalk.learning.optimizers import optimizer_of
 from weightwalk.learning.sampling import orders
-
-ROWS = 512
-"""Rows that are judged at a time."""
 
 
 def refuse_alone(module: nn.Module, inputs: Tensor) -> None:
