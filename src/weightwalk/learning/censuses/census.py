@@ -46,7 +46,7 @@ def census(
     task: Task | str,
     *,
     seeds: int | Iterable[int] = 1000,
-    vary: Mapping[str, Iterable[Any]] | None = None,
+    vary: Mapping[str, Any] | None = None,
     rules: Iterable[str | Rule] | Mapping[str, str | Test] | None = None,
     measures: Sequence[str] = (),
     locate: Mapping[str, float] | None = None,
@@ -108,6 +108,7 @@ def census(
     wanted = [*measures, *(locate or {})]
     for (_, shaped, recipe), each in zip(plans, ruled, strict=True):
         checked([*wanted, *(m for r in each for m in r.measures)], shaped, recipe["loss"])
+        shaped.module(chosen[0])  # a net that cannot be made is refused here, not after an hour
     started = time.perf_counter()
     updates = [max(1, recipe["epochs"]) * len(chosen) for _, _, recipe in plans]
     cells: list[Cell] = []

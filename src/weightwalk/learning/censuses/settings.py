@@ -44,7 +44,7 @@ class Axis:
         return "+".join(self.names)
 
 
-def axes_of(task: Task, vary: Mapping[str, Iterable[Any]] | None) -> tuple[Axis, ...]:
+def axes_of(task: Task, vary: Mapping[str, Any] | None) -> tuple[Axis, ...]:
     """Read what is varied, each value made into what its setting takes.
 
     Raises:
