@@ -93,5 +93,5 @@ def told(
         if held_data is not None and len(held_data[0]) <= SHOWN_ROWS:
             held = answers(module, Data(*held_data, classes=data.classes), loss, most=0)
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    verdict = plateau([*history.losses, history.final] if whole else history.losses)
+    verdict = plateau([*history.losses, history.final] if whole and history.best is None else history.losses)
     return Training(net, description, trained, history, verdict, constant_loss(data.targets, loss), shown, held, shape)

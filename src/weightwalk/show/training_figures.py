@@ -77,7 +77,8 @@ def _curve(make: Any, training: Any) -> Any:
     end = "; the last point is after the last update" if history.best is None else ""
     text = (
         f"{recipe(training)}. Drawn: the loss met in each epoch, {when}{end}. "
-        f"One number per epoch: it does not show where among {training.parameters:,} weights the net is, nor why a flat curve is flat."
+        f"One number per epoch: it does not show where among {training.parameters:,} weights the net is, nor why a "
+        "flat curve is flat."
     )
     caption(axes, text, 38)
     return figure
@@ -102,8 +103,8 @@ def _rates(make: Any, trainings: Any) -> Any:
     axes.set_title(_title(f"{first.net}: the same training at several rates{logs}"), fontsize=10, loc="left", pad=12)
     text = (
         f"All from the same weights (seed {first.history.seed}), {first.history.settings['optimizer']}, "
-        f"{first.history.kind}. {cross}Short enough steps lower the loss; longer ones need not. One seed of many: another "
-        "start may give another order."
+        f"{first.history.kind}. {cross}Short enough steps lower the loss; longer ones need not. One seed of many: "
+        "another start may give another order."
     )
     caption(axes, text, 38)
     return figure

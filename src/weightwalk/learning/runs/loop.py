@@ -112,7 +112,8 @@ class Loop:
             TrainingInterrupted: `stop` was set.
         """
         resumed = self.keeper is not None and self.keeper.resume(self)
-        self.last = self.good = self._captured()
+        self.last = self._captured()
+        self.good = self.good or self.last
         if not all_finite(self.parameters):
             self._refuse()
         if not resumed:
