@@ -27,12 +27,12 @@ training loss rises meanwhile: few examples are soon known by heart."""
     show_default=True,
     help="Of the training data.",
 )
-@click.option("--widths", metavar="N,N", default="8,64", show_default=True, help="Units of each of two hidden layers.")
+@click.option("--widths", metavar="N,N", default="8,64", show_default=True, help="Units of each of two layers.")
 @click.option("--noise", type=click.FloatRange(0, 1e6), metavar="X", default=0.1, show_default=True, help="Deviation.")
 @click.option("--updates", type=click.IntRange(1), metavar="N", default=600, show_default=True, help="Of each net.")
 @fit_common.shared(5, "Nets for each size and width")
 def command(**options: Any) -> int:
-    """Train nets on more and more noisy examples of sin(4a) cos(4b): the power law of the held-out loss, and its end."""
+    """Train nets on more and more examples of sin(4a) cos(4b): the power law of the held-out loss, and its end."""
     fit_common.ready(options)
     from weightwalk.learning.fitting.data import fit_data
     from weightwalk.learning.fitting.tables import numbers

@@ -15,8 +15,8 @@ Examples:
   weightwalk fit regions --figure regions.png
 
 \b
-The three regions have straight borders, which are known exactly: each point of a grid of 200 x 200 is right or wrong.
-The widest nets are asked where they are wrong, how sure they are there, and what is left if they abstain when unsure."""
+The three regions have straight borders, which are known exactly: on each point of a grid of 200 x 200 a net is right
+or wrong. The widest nets are asked where they are wrong, how sure they are there, and what is left if they abstain."""
 
 
 @click.command("regions", epilog=EPILOG)

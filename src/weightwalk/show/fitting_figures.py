@@ -41,7 +41,7 @@ _DRAWINGS = {
     "CapacityFit": ("weightwalk.show.fitting_figures_capacity", "capacity_drawing"),
     "DataFit": ("weightwalk.show.fittings_data", "data_drawing"),
     "BeyondFit": ("weightwalk.show.fitting_figures_beyond", "beyond_drawing"),
-    "EpochsFit": ("weightwalk.show.fitting_figures_epochs", "epochs_drawing"),
+    "EpochsFit": ("weightwalk.show.fittings_epochs", "epochs_drawing"),
     "RegionsFit": ("weightwalk.show.fitting_figures_regions", "regions_drawing"),
 }
 

@@ -57,8 +57,8 @@ def _operations(axes: Any, found: Any) -> None:
         off = np.abs(place.said / place.root - 1)
         axes.plot(np.full(len(off), found.operations), off, "o", markersize=3, color=RED, alpha=0.6,
                   markerfacecolor=RED if place.where == "outside" else "white")  # fmt: skip
-    axes.annotate("nets\nfilled: outside\nempty: inside", (found.operations, 1e-6), xytext=(5, 0), fontsize=7.5, color=RED,
-                  textcoords="offset points", va="top", annotation_clip=False)  # fmt: skip
+    axes.annotate("nets\nfilled: outside\nempty: inside", (found.operations, 1e-6), xytext=(5, 0), fontsize=7.5,
+                  color=RED, textcoords="offset points", va="top", annotation_clip=False)  # fmt: skip
     axes.annotate("Newton, at each x", (0, 1e-13), fontsize=7.5, color=BLUE)
     axes.set(yscale="log", xlabel="operations", ylabel="|answer / root - 1|", title="both, by operations")
     axes.set_xlim(-2, found.operations * 1.28)

@@ -96,8 +96,8 @@ def _coverage(axes: Any, found: Any) -> None:
     axes.plot(found.coverage, found.covered.mean(axis=0), color=BLUE, linewidth=1.8)
     if np.isfinite(found.answered):
         axes.axvline(found.answered, color=GREY, linewidth=1, linestyle=":")
-        axes.annotate(f"99.9 % right:\nanswer {percent(found.answered)}", (found.answered, 0.05), fontsize=7.5, color=GREY,
-                      xycoords=axes.get_xaxis_transform(), xytext=(-4, 0), textcoords="offset points",
+        axes.annotate(f"99.9 % right:\nanswer {percent(found.answered)}", (found.answered, 0.05), fontsize=7.5,
+                      color=GREY, xycoords=axes.get_xaxis_transform(), xytext=(-4, 0), textcoords="offset points",
                       ha="right")  # fmt: skip
     axes.set(xlabel="share answered, the surest first", ylabel="right of these", title="abstaining when unsure",
              xlim=(0.5, 1.0))  # fmt: skip

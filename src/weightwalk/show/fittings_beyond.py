@@ -78,14 +78,15 @@ def _places(found: Any, width: int) -> Iterator[Text]:
         )
     heads = ("x", "examples", "root", "nets: median", "of seeds", "off by", "Newton - root", "operations")
     yield from table(heads, rows, width)
-    yield from sentence(
-        f"Inside, between the examples, the error is no larger than at them: {figure(float(np.median(found.between)), "
-        f"3)} against {figure(float(np.median(found.at_examples)), 3)} (root mean square, medians), so it is no table "
-        "of examples.", width, "green"
-    ) if np.median(found.between) <= np.median(found.at_examples) else sentence(
-        f"Inside, between the examples, the error is {figure(float(np.median(found.between)), 3)}, at them "
-        f"{figure(float(np.median(found.at_examples)), 3)} (root mean square, medians).", width
-    )  # fmt: skip
+    between, at = float(np.median(found.between)), float(np.median(found.at_examples))
+    text = (
+        f"Inside, between the examples, the error is {figure(between, 3)}, at them {figure(at, 3)} (root mean square, "
+        "medians)"
+    )
+    if between <= at:
+        yield from sentence(text + ": the nets are no table of their examples.", width, "green")
+    else:
+        yield from sentence(text + ".", width)
 
 
 def _tails(found: Any, width: int) -> Iterator[Text]:
@@ -114,8 +115,8 @@ def _rates(found: Any, width: int) -> Iterator[Text]:
         ends = ends[np.isfinite(ends)]
         last = figure(float(np.median(ends)), 3) if len(ends) else "—"
         rows.append((f"{r.lr:g}", f"{r.rises:,} of {r.taken:,}", r.diverged, r.stalled, last))
-    yield from table(("rate", "steps that made the loss greater", "diverged", "all units dead", "loss at the end"), rows,
-                     width)  # fmt: skip
+    yield from table(("rate", "steps that made the loss greater", "diverged", "all units dead", "loss at the end"),
+                     rows, width)  # fmt: skip
     worst = max((r for r in found.rates if r.worst), key=lambda r: r.worst[3] - r.worst[2], default=None)
     if worst is None:
         yield from sentence("No step made the loss greater: that was not found here, and is not ruled out.", width)

@@ -32,7 +32,8 @@ def data_lines(found: Any, width: int) -> Iterator[Text]:
     yield from sentence(
         f"Losses are mean squares, means of {len(found.seeds)} seeds. Training loss: at the noisy examples (variance "
         f"the noise {found.noise:g}). Held-out loss: against the function itself at {found.unseen:,} points never "
-        f"seen; the best constant has {found.constant:.3g}. Nets: {found.recipe}. FLOP: 6 x numbers x rows processed.", width,
+        f"seen; the best constant has {found.constant:.3g}. Nets: {found.recipe}. FLOP: 6 x numbers x rows "
+        "processed.", width,
         "dim"
     )  # fmt: skip
 

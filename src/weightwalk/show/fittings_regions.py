@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def regions_lines(found: Any, width: int) -> Iterator[Text]:
     yield from sentence(
         "Right and wrong are exact, by the three distances, at the centres of 200 x 200 equal cells of the unit "
         f"square. Nets: one hidden layer of ReLUs, {found.recipe}; all seeds of all widths learn from the same "
-        f"{found.rows:,} points, so that other points are not in these intervals. Probability: the greatest of the softmax.",
+        f"{found.rows:,} points, so that other points are not in these intervals. Probability: the greatest "
+        "of the softmax.",
         width, "dim"
     )  # fmt: skip
 
@@ -72,7 +74,7 @@ def _widths(found: Any, width: int) -> Iterator[Text]:
     if len(rows) < 2:
         return
     means = [w.mean for w in found.widths]
-    rising = all(b >= a for a, b in zip(means, means[1:], strict=False))
+    rising = all(b >= a for a, b in pairwise(means))
     text = f"Larger nets do better: the means {'rise' if rising else 'do not rise'} with every width. "
     text += {
         "yes": "Each step is a gain, by its 95 % interval (seed by seed).",
@@ -115,5 +117,6 @@ def _abstaining(found: Any, width: int) -> Iterator[Text]:
     side = "more often right than it says" if worst[1] > worst[0] else "less often right than it says"
     yield from sentence(
         f"Calibration: probability and share right differ by {100 * found.calibration_error:.2g} points on average; "
-        f"most where the nets say {worst[0]:.2f}, {side} ({worst[1]:.2f}), on {percent(float(worst[2]))} of the square.", width
+        f"most where the nets say {worst[0]:.2f}, {side} ({worst[1]:.2f}), on {percent(float(worst[2]))} of "
+        "the square.", width
     )  # fmt: skip

@@ -1,9 +1,9 @@
 """A net of the square root outside its examples, beside Newton's iteration; and what each of the two guarantees.
 
 A net of ReLUs is straight beyond its last kink, whatever it has learned, and the root is not: far out its error grows
-without bound. Newton's iteration ``g <- (g + x / g) / 2`` knows what a root is and has no range. It has a guarantee, too:
-with e = g - √x, the next error is exactly ``e² / (2 g)``, so that after the first step no guess lies below the root and
-each is nearer than the one before. Gradient descent on a net has no such guarantee.
+without bound. Newton's iteration ``g <- (g + x / g) / 2`` knows what a root is and has no range. It has a guarantee,
+too: with e = g - √x, the next error is exactly ``e² / (2 g)``, so that after the first step no guess lies below the
+root and each is nearer than the one before. Gradient descent on a net has no such guarantee.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Guess:
         digits: Correct significant digits, -log10(|error| / root); infinite where there is no error left.
         in_float64: The same guess computed in float64, minus the root as float64 has it.
         kept: Whether the guarantee held to the last digit: in fractions, this guess's square exceeds x by exactly
-            the square of ``(g² - x) / (2 g)`` of the guess before. None for the start, and where fractions grow too long.
+            the square of ``(g² - x) / (2 g)`` of the guess before. None for the start, or fractions too long.
     """
 
     step: int
@@ -207,8 +207,7 @@ def fit_beyond(
     if steps < 1 or not all(0 < r < 1e6 for r in rates):
         raise UsageError(f"Rates are positive numbers, and there is at least one step; got {tuple(rates)}, {steps}.")
     task = task_of("sqrt")
-    x, y = task.data.inputs[:, 0].double().numpy(), task.data.targets[:, 0].double().numpy()
-    low, high = float(x.min()), float(x.max())
+    low, high = float(task.data.inputs.min()), float(task.data.inputs.max())
     trace = newton_trace(traced, start)
     newton = [iterates(float(v)) for v in numbers]  # refuses numbers that have no root
     chosen = [int(s) for s in seeds]
@@ -216,7 +215,7 @@ def fit_beyond(
     jobs = task.epochs + steps * len(rates)
 
     def tell(before: int) -> Progress | None:
-        return None if progress is None else lambda d, n: progress(before + d, jobs)
+        return None if progress is None else (lambda d, n, report=progress: report(before + d, jobs))
 
     stack = fit_many(
         nets, task.data.inputs, task.data.targets, lr=task.lr, epochs=task.epochs, optimizer=task.optimizer,

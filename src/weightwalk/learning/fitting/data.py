@@ -124,8 +124,8 @@ def fit_data(
 ) -> DataFit:
     """Train nets on more and more examples of ``sin(4a) cos(4b)``, -1 <= a, b <= 1.
 
-    Every net gets the same number of updates, by Adam with its rate falling to 0, so that more examples do not also mean
-    more training.
+    Every net gets the same number of updates, by Adam with its rate falling to 0, so that more examples do not also
+    mean more training.
 
     Args:
         sizes: Numbers of examples; three or more.

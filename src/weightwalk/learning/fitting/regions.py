@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -227,7 +228,7 @@ def _monotone(widths: Sequence[Width]) -> str:
 def _belts(away: np.ndarray, p: np.ndarray, right: np.ndarray) -> tuple[Belt, ...]:
     out = []
     wrong = max(int((~right).sum()), 1)
-    for low, high in zip(BELTS[:-1], BELTS[1:], strict=True):
+    for low, high in pairwise(BELTS):
         here = (away >= low) & (away < high)
         if not here.any():
             continue
