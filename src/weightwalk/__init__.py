@@ -14,6 +14,7 @@
     ww.nudge("hello")                                # one training step: every weight's blame, and its nudge
     ww.census("hello6", seeds=1000)                  # a thousand trainings, counted by outcome
     ww.train("hello6", seed=3)                       # a training, seeded to the bit
+    ww.diagnose("hello6", seed=2)                    # why it is where it is: dead units, gradients, the Hessian
     ww.landscape("regions", seeds=(0, 1))            # its loss over planes of weights, and what they hide
 
 ``with ww.recording(model) as walk:`` records a training step: forward, loss, backward and update. ``ww.load_net`` has
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from weightwalk.formulas.formula import formula
     from weightwalk.learning.censuses.census import census
+    from weightwalk.learning.diagnoses.diagnose import diagnose
     from weightwalk.learning.landscapes.landscape import landscape
     from weightwalk.learning.nudges.nudge import nudge
     from weightwalk.learning.train import train
@@ -44,6 +46,7 @@ _DOORS = {
     "Walk": "weightwalk.walks.walk",
     "census": "weightwalk.learning.censuses.census",
     "compare": "weightwalk.readings.compare",
+    "diagnose": "weightwalk.learning.diagnoses.diagnose",
     "formula": "weightwalk.formulas.formula",
     "landscape": "weightwalk.learning.landscapes.landscape",
     "load": "weightwalk.walks.files",
@@ -59,6 +62,7 @@ __all__ = [
     "__version__",
     "census",
     "compare",
+    "diagnose",
     "formula",
     "landscape",
     "load",

@@ -27,6 +27,7 @@ COMMANDS = {
     "formula": "the exact function that a piecewise-linear net computes, with its certificate",
     "fit": "what fits and what generalises, computed: memorising, capacity, extrapolation",
     "train": "a training to the bit: curve, verdict, answers; killed at any moment, it goes on",
+    "diagnose": "why a training is where it is: dead units, gradients, and what the Hessian says",
     "neuron": "one neuron with every number: how it learns, what its losses are, what a threshold can do",
     "nudge": "one training step, walked: the loss, every weight's blame, the optimizer's arithmetic",
     "census": "train from thousands of seeds at once, and count what became of them",

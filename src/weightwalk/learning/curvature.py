@@ -83,6 +83,11 @@ class Curvature:
             return
 
     @property
+    def dtype(self) -> torch.dtype:
+        """In which it is computed."""
+        return next(iter(self._weights.values())).dtype
+
+    @property
     def gradient_norm(self) -> float:
         """Length of the gradient."""
         return float(np.linalg.norm(self.gradient))
@@ -127,6 +132,87 @@ class Curvature:
                         progress(part * self.n + at + len(block), parts * self.n)
         self.products += self.n
         return whole.double().cpu().numpy()
+
+    def loss_at(self, offset: np.ndarray) -> float:
+        """Mean loss with the weights moved by `offset`, shape (n,)."""
+        moved = torch.tensor(offset).split([w.numel() for w in self._weights.values()])
+        total = 0.0
+        with differentiating(self.module), torch.no_grad():
+            there = {
+                name: w.detach() + d.to(w.device, w.dtype).view_as(w)
+                for (name, w), d in zip(self._weights.items(), moved, strict=True)
+            }
+            for at in range(0, self._rows, self._chunk):
+                x, y = (t[at : at + self._chunk] for t in self._data)
+                out = functional_call(self.module, {**there, **self._frozen}, (x,))
+                total += len(x) / self._rows * float(self.criterion(tensor_of(out), y))
+        return total
+
+    def outputs(self) -> Tensor:
+        """What the net answers to all rows."""
+        made = []
+        with differentiating(self.module), torch.no_grad():
+            for at in range(0, self._rows, self._chunk):
+                given = {**self._weights, **self._frozen}
+                out = functional_call(self.module, given, (self._data[0][at : at + self._chunk],))
+                made.append(tensor_of(out).detach())
+        return torch.cat(made)
+
+    def pushed(self, directions: np.ndarray, centred: bool = False) -> np.ndarray | None:
+        """Derivatives of all outputs along the columns of `directions`, shape (rows x outputs, directions).
+
+        Args:
+            directions: Shape (n, k).
+            centred: Take from the outputs of a row their mean, which a softmax does not see.
+
+        None where torch has no forward derivative for some operation of the net.
+        """
+        names, weights = list(self._weights), [w.detach() for w in self._weights.values()]
+        columns = []
+        try:
+            with differentiating(self.module), torch.no_grad():
+                for column in directions.T:
+                    flat = torch.tensor(np.ascontiguousarray(column)).to(weights[0].device, weights[0].dtype)
+                    parts = flat.split([w.numel() for w in weights])
+                    tangents = [d.view_as(w) for d, w in zip(parts, weights, strict=True)]
+
+                    def outputs(*there: Tensor) -> Tensor:
+                        given = {**dict(zip(names, there, strict=True)), **self._frozen}
+                        return tensor_of(functional_call(self.module, given, (self._data[0],)))
+
+                    moved = torch.func.jvp(outputs, tuple(weights), tuple(tangents))[1]
+                    moved = moved - moved.mean(dim=-1, keepdim=True) if centred else moved
+                    columns.append(moved.reshape(-1).double().cpu().numpy())
+        except (RuntimeError, NotImplementedError):
+            return None
+        return np.array(columns).T
+
+    def slope_at(self, offset: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean loss and its gradient with the weights moved by `offset`, both float64."""
+        own = self._weights
+        moved = torch.tensor(offset).split([w.numel() for w in own.values()])
+        with torch.inference_mode(False):
+            self._weights = {
+                name: (w.detach() + d.to(w.device, w.dtype).view_as(w)).requires_grad_(True)
+                for (name, w), d in zip(own.items(), moved, strict=True)
+            }
+        try:
+            return self._slope()
+        finally:
+            self._weights = own
+
+    def weights(self) -> np.ndarray:
+        """The weights themselves, shape (n,), float64."""
+        with torch.no_grad():
+            return torch.cat([w.reshape(-1).double().cpu() for w in self._weights.values()]).numpy()
+
+    def places(self) -> dict[str, np.ndarray]:
+        """Where each number of each parameter stands in the flat vector: its index, in the parameter's shape."""
+        made, at = {}, 0
+        for name, w in self._weights.items():
+            made[name] = np.arange(at, at + w.numel()).reshape(tuple(w.shape))
+            at += w.numel()
+        return made
 
     # How ------------------------------------------------------------------------------------------------------------
 

@@ -148,14 +148,27 @@ def spectrum(
     """
     curvature = Curvature(module, inputs, targets, loss)
     with one_thread(curvature.n):
-        if curvature.n <= max(full_up_to, 3):
-            return _whole(curvature, top, progress)
+        matrix = curvature.matrix(progress) if curvature.n <= max(full_up_to, 3) else None
+        return spectrum_of(curvature, matrix, top=top, seconds=seconds, seed=seed, progress=progress)
+
+
+def spectrum_of(
+    curvature: Curvature,
+    matrix: np.ndarray | None,
+    *,
+    top: int,
+    seconds: float,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Spectrum:
+    """As `spectrum`, where derivatives and perhaps the whole matrix are at hand."""
+    if matrix is None:
         return _ends(curvature, top, seconds, seed, progress)
+    return _whole(curvature, matrix, top)
 
 
-def _whole(curvature: Curvature, top: int, progress: Callable[[int, int], None] | None) -> Spectrum:
+def _whole(curvature: Curvature, matrix: np.ndarray, top: int) -> Spectrum:
     """Every eigenvalue, from the matrix itself."""
-    matrix = curvature.matrix(progress)
     lopsided = float(np.abs(matrix - matrix.T).max())
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     size = float(np.abs(values).max())

@@ -19,6 +19,12 @@ PROPERTIES = {
     "Report": ("ok", "proven", "counts", "referees", "worst", "unproven"),
     "Account": ("total", "sum_abs", "relative_residual", "bound", "worst"),
     "Comparison": ("same",),
+    "Diagnosis": ("dead",),
+    "Units": ("dead", "silent", "saturated", "starved", "always_on"),
+    "Layer": ("ratio",),
+    "Point": ("unexplained",),
+    "Spectrum": ("positive",),
+    "Others": ("best",),
     "Promise": ("gap", "beyond"),
     "GradientCheck": ("ok",),
 }

@@ -75,6 +75,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "Summary": ("weightwalk.show.formulas", "summary_lines"),
     "Indices": ("weightwalk.show.formulas", "indices_lines"),
     "LossLine": ("weightwalk.show.formulas", "loss_lines"),
+    "Diagnosis": ("weightwalk.show.diagnoses", "diagnosis_lines"),
     "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
     "Picture": ("weightwalk.show.landscapes", "picture_lines"),
     "Neuron": ("weightwalk.show.landscapes_neuron", "neuron_lines"),
