@@ -73,7 +73,7 @@ def test_ids_outside_are_refused(i: int) -> None:
 
 
 def test_ambiguous_lists_are_refused() -> None:
-    with pytest.raises(UsageError, match="holds a word twice"):
+    with pytest.raises(UsageError, match="holds 'a' twice"):
         WordTokenizer(["a", "a"])
     with pytest.raises(UsageError, match="a piece twice, or an empty one"):
         PieceTokenizer(["a", ""])

@@ -1,4 +1,4 @@
-"""Tokenizers that need no download: words, and pieces of text. They put the labels on the axes of text nets.
+"""Tokenizers that need no download: characters, words, pieces of text. They put the labels on the axes of text nets.
 
 A token's *surface* is the very text that it stands for, spaces included: joined, the surfaces of an encoded text give
 the text back (for `PieceTokenizer`).
@@ -32,8 +32,62 @@ class Tokenizer(Protocol):
         ...
 
 
+class CharTokenizer:
+    """One token per character, from a fixed list; an id is the place of the character in it.
+
+    What is not in the list is refused by name, or stands for `unknown`, where that is given: one of the tokens, which
+    may then be longer than a character.
+
+    >>> letters = CharTokenizer.of("abracadabra")
+    >>> letters.tokens, letters.encode("cab"), letters.decode([2, 0, 1])
+    (('a', 'b', 'c', 'd', 'r'), [2, 0, 1], 'cab')
+    """
+
+    def __init__(self, characters: Sequence[str], unknown: str | None = None) -> None:
+        self._tokens = tuple(characters)
+        self._ids = _numbered(self._tokens, "list of characters")
+        self._unknown = _place(unknown, self._ids)
+        wrong = [c for c in self._tokens if len(c) != 1 and c != unknown]
+        if wrong:
+            raise UsageError(f"{wrong[0]!r} is not one character; only the token for what is unknown may be longer.")
+
+    @classmethod
+    def of(cls, text: str, unknown: str | None = None) -> CharTokenizer:
+        """The characters of a text, sorted, after the token for what is unknown."""
+        return cls([*([] if unknown is None else [unknown]), *sorted(set(text))], unknown)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The characters, by id."""
+        return self._tokens
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the characters of `text`.
+
+        Raises:
+            UsageError: The text is empty, or holds a character that is not in the list.
+        """
+        if not text:
+            raise UsageError("The text is empty; give the net at least one character to start from.")
+        if self._unknown is not None:
+            return [self._ids.get(c, self._unknown) for c in text]
+        for at, character in enumerate(text):
+            if character not in self._ids:
+                raise UsageError(
+                    f"The character {character!r} (U+{ord(character):04X}) at position {at} has no token here; "
+                    f"this net knows {_quoted(self._tokens)}."
+                )
+        return [self._ids[c] for c in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The characters joined."""
+        return "".join(_surface(self._tokens, i) for i in ids)
+
+
 class WordTokenizer:
     """One token per word or punctuation mark, from a fixed list. An id is the place of the word in the list.
+
+    What is not in the list is refused by name, or stands for `unknown`, one of the tokens, where that is given.
 
     >>> words = WordTokenizer(["hello", "world", "!"])
     >>> words.encode("hello world!")
@@ -42,11 +96,10 @@ class WordTokenizer:
     'hello world !'
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], unknown: str | None = None) -> None:
         self._tokens = tuple(words)
-        self._ids = {word: i for i, word in enumerate(self._tokens)}
-        if len(self._ids) != len(self._tokens):
-            raise UsageError("The word list holds a word twice, so its id would be ambiguous.")
+        self._ids = _numbered(self._tokens, "word list")
+        self._unknown_id = _place(unknown, self._ids)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -61,9 +114,10 @@ class WordTokenizer:
         """
         ids = []
         for word in re.findall(r"\w+|[^\w\s]", text):
-            if word not in self._ids:
+            found = self._ids.get(word, self._unknown_id)
+            if found is None:
                 raise UsageError(self._unknown(word))
-            ids.append(self._ids[word])
+            ids.append(found)
         if not ids:
             raise UsageError(f"The text is empty; this net knows the words {_quoted(self._tokens)}.")
         return ids
@@ -139,6 +193,21 @@ def ascii_pieces(words: Sequence[str] = ()) -> PieceTokenizer:
     characters = ["\n", *map(chr, range(32, 127))]
     pieces = [form for word in words for form in (" " + word, word)]
     return PieceTokenizer([*characters, *dict.fromkeys(p for p in pieces if p not in characters)])
+
+
+def _numbered(tokens: Sequence[str], what: str) -> dict[str, int]:
+    ids = {token: i for i, token in enumerate(tokens)}
+    if len(ids) != len(tokens):
+        twice = next(token for i, token in enumerate(tokens) if ids[token] != i)
+        raise UsageError(f"The {what} holds {twice!r} twice, so its id would be ambiguous.")
+    return ids
+
+
+def _place(unknown: str | None, ids: dict[str, int]) -> int | None:
+    """The id of the token for what is unknown."""
+    if unknown is not None and unknown not in ids:
+        raise UsageError(f"The token for what is unknown, {unknown!r}, is not among the tokens.")
+    return None if unknown is None else ids[unknown]
 
 
 def _surface(tokens: Sequence[str], i: int) -> str:
