@@ -30,10 +30,11 @@ from weightwalk.learning.history import (
 from weightwalk.learning.losses import Loss, loss_of
 from weightwalk.learning.runs.folder import RunFolder, described
 from weightwalk.learning.runs.keeping import Keeper, agreed, description
-from weightwalk.learning.runs.loop import Loop, Progress
+from weightwalk.learning.runs.loop import Loop
 from weightwalk.learning.runs.moments import accelerators
 from weightwalk.learning.runs.plans import Plan, cadence_of
 from weightwalk.learning.runs.schedules import schedule_of
+from weightwalk.learning.runs.state import Progress
 from weightwalk.learning.seeds import seeded
 from weightwalk.learning.splits import split
 from weightwalk.learning.tasks import Data, Task, task_of

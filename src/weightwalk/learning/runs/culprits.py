@@ -34,7 +34,7 @@ def traced(bad: BadNumber, module: nn.Module, update: Callable[[], None]) -> Bad
 
 
 def _last_bad(walk: Walk, what: str) -> Value | None:
-    """A bad number to trace back from: the loss; a gradient; an updated weight; else the first bad result of all."""
+    """A bad number to trace back from: the loss; a gradient; an updated weight. None where all of these are finite."""
     if what == "loss":
         found = [v for step in walk.steps if step.phase == "loss" for v in step.results()][-1:]
         # a loss that is no loss function to the recorder ends the forward pass
@@ -43,10 +43,7 @@ def _last_bad(walk: Walk, what: str) -> Value | None:
         ending = ".grad" if what == "gradient" else ".updated"
         found = [walk.values[i] for name, i in walk.names.items() if name.endswith(ending)]
         found.sort(key=lambda v: -1 if v.producer is None else v.producer)
-    for value in (*found, *(v for step in walk.steps for v in step.results())):
-        if _bad(value) is not None:
-            return value
-    return None
+    return next((value for value in found if _bad(value) is not None), None)
 
 
 def _origin(bad: BadNumber, walk: Walk, value: Value) -> BadNumber:

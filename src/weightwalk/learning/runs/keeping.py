@@ -22,7 +22,7 @@ from weightwalk.learning.runs.packing import packed, unpacked
 from weightwalk.learning.runs.plans import Cadence, Plan
 
 if TYPE_CHECKING:
-    from weightwalk.learning.runs.loop import Loop
+    from weightwalk.learning.runs.state import State
 
 HISTORY, GOOD = "history/", "good/"
 SERIES = ("losses", "rates", "held_losses", "watched")
@@ -44,7 +44,7 @@ class Keeper:
         self._when = time.perf_counter()
         self._failing = False
 
-    def save(self, loop: Loop, *, first: bool, last: bool) -> None:
+    def save(self, state: State, *, first: bool, last: bool) -> None:
         """Write a checkpoint if it is time.
 
         What cannot be written is noted and tried again when it is next time: what was saved before stays.
@@ -52,21 +52,21 @@ class Keeper:
         Raises:
             UsageError: The very first one could not be written.
         """
-        place = loop.place
+        place = state.place
         at = (place.update, place.rollbacks, place.epoch)
         if at == self._at or not (first or last or self._due(place)):
             return
-        moment = capture(loop.net, loop.engine, place, loop.devices, loop.best_weights)
+        moment = capture(state.net, state.engine, place, state.devices, state.best_weights)
         tensors, facts = packed(moment)
-        tensors |= {HISTORY + n: torch.tensor(getattr(loop, n), dtype=torch.float64) for n in SERIES}
-        facts |= {"events": [asdict(e) for e in loop.events], "seconds": loop.spent(), "score": self._score(loop)}
-        if loop.plan.on_nonfinite == "rollback" and loop.good is not None:
-            others, facts["good"] = packed(loop.good, GOOD)
+        tensors |= {HISTORY + n: torch.tensor(getattr(state, n), dtype=torch.float64) for n in SERIES}
+        facts |= {"events": [asdict(e) for e in state.events], "seconds": state.spent(), "score": self._score(state)}
+        if state.plan.on_nonfinite == "rollback" and state.good is not None:
+            others, facts["good"] = packed(state.good, GOOD)
             tensors |= others
         try:
             self.folder.save(tensors, facts)
         except OSError as error:
-            self._failed(loop, error, self._at is None)
+            self._failed(state, error, self._at is None)
             return
         self._at, self._when, self._failing = at, time.perf_counter(), False
 
@@ -78,16 +78,16 @@ class Keeper:
             return place.update % every.updates == 0
         return time.perf_counter() - self._when >= (every.seconds or 0.0)
 
-    def _score(self, loop: Loop) -> float | None:
+    def _score(self, state: State) -> float | None:
         """What makes a checkpoint the best: its loss on held-out data, else the loss of the epoch before."""
-        if loop.place.part:
+        if state.place.part:
             return None
-        for series in (loop.watched, loop.held_losses, loop.losses):
+        for series in (state.watched, state.held_losses, state.losses):
             if series:
                 return series[-1] if series[-1] == series[-1] else None
         return None
 
-    def _failed(self, loop: Loop, error: OSError, first: bool) -> None:
+    def _failed(self, state: State, error: OSError, first: bool) -> None:
         why = error.strerror or str(error)
         if first:
             raise UsageError(
@@ -98,23 +98,23 @@ class Keeper:
         if not self._failing:
             self._failing = True
             saved = self._at[0] if self._at else 0
-            loop.note("not saved", f"A checkpoint could not be written ({why}); the one of update {saved} stands.")
+            state.note("not saved", f"A checkpoint could not be written ({why}); the one of update {saved} stands.")
 
-    def save_snapshot(self, loop: Loop, snapshot: Snapshot) -> None:
+    def save_snapshot(self, state: State, snapshot: Snapshot) -> None:
         """Keep the weights of an epoch."""
         try:
             self.folder.save_snapshot(snapshot.epoch, snapshot.weights)
         except OSError as error:
-            self._failed(loop, error, False)
+            self._failed(state, error, False)
 
-    def finished(self, loop: Loop) -> None:
+    def finished(self, state: State) -> None:
         """Leave the trained net as a plain file of weights."""
         try:
-            write_tensors(self.path / "weights.safetensors", loop.net.state_dict(), {"epochs": loop.place.epoch})
+            write_tensors(self.path / "weights.safetensors", state.net.state_dict(), {"epochs": state.place.epoch})
         except OSError as error:
-            self._failed(loop, error, False)
+            self._failed(state, error, False)
 
-    def resume(self, loop: Loop) -> bool:
+    def resume(self, state: State) -> bool:
         """Put the training where the newest whole checkpoint left it; False where there is none.
 
         Raises:
@@ -126,26 +126,29 @@ class Keeper:
         tensors, facts, damaged = found
         try:
             moment = unpacked(tensors, facts)
-            loop.good = unpacked(tensors, facts["good"], GOOD) if "good" in facts else None
+            state.good = unpacked(tensors, facts["good"], GOOD) if "good" in facts else None
         except RecordError as error:
             raise UsageError(f"The run in {str(self.path)!r} cannot be gone on with: {error}") from error
-        if moment.place.epoch > loop.plan.epochs:
+        if moment.place.epoch > state.plan.epochs:
             raise UsageError(
                 f"The run in {str(self.path)!r} has done {moment.place.epoch} epochs already; "
-                f"epochs={loop.plan.epochs} is less."
+                f"epochs={state.plan.epochs} is less."
             )
-        loop.losses, loop.rates, loop.held_losses, loop.watched = (tensors[HISTORY + name].tolist() for name in SERIES)
-        loop.seconds = facts["seconds"]
-        loop.events = [Event(**e) for e in facts["events"]]
-        loop._return_to(moment)
-        if loop.plan.snapshots:
+        state.losses, state.rates, state.held_losses, state.watched = (
+            tensors[HISTORY + name].tolist() for name in SERIES
+        )
+        state.seconds = facts["seconds"]
+        state.events = [Event(**e) for e in facts["events"]]
+        state.return_to(moment)
+        if state.plan.snapshots:
             kept = self.folder.snapshots(moment.place.epoch).items()
-            loop.snapshots = [Snapshot(epoch, weights) for epoch, weights in kept if epoch % loop.plan.snapshots == 0]
+            every, end = state.plan.snapshots, state.plan.epochs
+            state.snapshots = [Snapshot(epoch, w) for epoch, w in kept if epoch % every == 0 or epoch == end]
         for sentence in damaged:
-            loop.note("damaged", sentence)
-        place = loop.place
-        within = f" and {place.part} of {loop.per_epoch} updates" if place.part else ""
-        loop.note("resumed", f"Went on from epoch {place.epoch}{within} (update {place.update}).")
+            state.note("damaged", sentence)
+        place = state.place
+        within = f" and {place.part} of {state.per_epoch} updates" if place.part else ""
+        state.note("resumed", f"Went on from epoch {place.epoch}{within} (update {place.update}).")
         self._at = (place.update, place.rollbacks, place.epoch)
         return True
 
