@@ -46,6 +46,7 @@ class _Job:
         changes = {"optimizer": request.optimizer, "lr": request.lr, "epochs": request.epochs}
         self.task: Task = replace(task, **{k: v for k, v in changes.items() if v is not None})
         self.rows = None if request.sample is None else int(request.sample)
+        self.data  # noqa: B018 - an example that is not there is refused before anything is trained
 
     def say(self, what: str) -> Callable[[int, int], None] | None:
         """A bar of that name."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from weightwalk.show.drawing import INK, save
 from weightwalk.show.formula_figures import GREY, SERIES, SETTINGS
-from weightwalk.show.landscapes import logarithmic
+from weightwalk.show.landscapes import as_picture, logarithmic
 from weightwalk.show.landscapes_words import hidden_sentences, settings_words, title
 
 COLOURS = "cividis_r"
@@ -44,6 +44,8 @@ def landscape_figure(found: Any, path: Path | str | IO[bytes], *, surface3d: boo
     from weightwalk.show import landscape_figures_flat as flat
 
     kind = type(found).__name__
+    if kind == "Landscape":
+        found, kind = as_picture(found), "Picture"
     if surface3d:
         from weightwalk.show.landscape_figures_3d import solid
 
@@ -153,6 +155,8 @@ def centre(axes: Any, at: Sequence[float] = (0.0, 0.0), label: str = "") -> None
 def heading(figure: Any, found: Any, width: int, y: float = 0.985) -> None:
     """Title, and under it how the net came to be."""
     figure.text(0.01, y, title(found), fontsize=10.5, va="top", ha="left", weight="bold")
+    if not found.settings:
+        return
     words = "\n".join(textwrap.wrap(settings_words(found), width, break_on_hyphens=False))
     figure.text(0.01, y - 0.30 / figure.get_figheight(), words, fontsize=7.8, va="top", ha="left", color=GREY)
 

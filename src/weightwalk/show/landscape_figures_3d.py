@@ -57,7 +57,7 @@ def solid(make: Any, found: Any) -> Any:
 def _views(found: Any) -> tuple[list[tuple[Any, ...]], tuple[float, float], tuple[Any, ...]]:
     """(name, a, b, losses, axis labels) of each, the ends of the scale, and paths over the first."""
     kind = type(found).__name__
-    if kind == "Picture":
+    if hasattr(found, "surfaces"):
         many = len(found.surfaces) > 1
         views = [
             (n if many else "", s.alphas, s.betas, s.losses, ("direction 1", "direction 2") if many else s.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,13 @@ ROWS = 12
 
 def picture_lines(found: Any, width: int, top: int = ROWS) -> Iterator[Text]:
     """Map by map, then the tables and the sentences."""
+    found = as_picture(found)
     yield from wrapped(title(found), width, "", "bold")
     first = found.surfaces[0]
     low, high = found.scale
     steep = logarithmic(low, high)
-    yield from wrapped(settings_words(found), width, "  ", "dim")
+    if found.settings:
+        yield from wrapped(settings_words(found), width, "  ", "dim")
     yield Text("")
     if first.shown == 1:
         yield from line_map(first, width)
@@ -49,7 +52,7 @@ def picture_lines(found: Any, width: int, top: int = ROWS) -> Iterator[Text]:
     if first.shown == 2:
         yield from wrapped(map_words(found, steep), width, "  ", "dim")
     yield Text("")
-    if len(found.surfaces) > 1:
+    if len(found.surfaces) > 1 and found.shapes:
         yield from surfaces_table(found, width)
         yield Text("")
     if found.trajectory is not None:
@@ -64,6 +67,18 @@ def picture_lines(found: Any, width: int, top: int = ROWS) -> Iterator[Text]:
     yield Text("what this picture leaves out", style="bold")
     for sentence in hidden_sentences(found):
         yield from wrapped(sentence, width, "  ")
+
+
+def as_picture(found: Any) -> Any:
+    """What `ww.landscape` gives has the same parts under other names."""
+    if hasattr(found, "scale"):
+        return found
+    many = range(1, len(found.surfaces) + 1)
+    return SimpleNamespace(
+        net="the net", kind=found.surfaces[0].kind, settings={}, surfaces=found.surfaces, scale=(found.low, found.high),
+        names=tuple(f"picture {k}" for k in many), shapes=(), spectrum=found.spectrum, curvatures=found.curvatures,
+        notes=found.notes, paths=(), trajectory=None, checks=None,
+    )  # fmt: skip
 
 
 def logarithmic(low: float, high: float) -> bool:

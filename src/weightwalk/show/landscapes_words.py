@@ -51,7 +51,7 @@ def scale_words(scale: tuple[float, float], steep: bool) -> str:
 
 def dimensions(surface: Any) -> str:
     """``2 of 1,953 dimensions (0.1 %)``."""
-    return f"{surface.shown} of {surface.n_parameters:,} dimensions ({100 * surface.share:.2g} %)"
+    return f"{surface.shown} of {count(surface.n_parameters, 'dimension')} ({told(100 * surface.share, 2)} %)"
 
 
 def spectrum_sentences(found: Any) -> list[str]:

@@ -78,6 +78,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "Diagnosis": ("weightwalk.show.diagnoses", "diagnosis_lines"),
     "LossPlane": ("weightwalk.show.formulas", "loss_lines"),
     "Picture": ("weightwalk.show.landscapes", "picture_lines"),
+    "Landscape": ("weightwalk.show.landscapes", "picture_lines"),
     "Neuron": ("weightwalk.show.landscapes_neuron", "neuron_lines"),
     "Line": ("weightwalk.show.landscapes_lines", "between_lines"),
     "Slide": ("weightwalk.show.landscapes_lines", "slide_lines"),

@@ -209,6 +209,20 @@ class Slide:
     losses: np.ndarray = field(repr=False)
     paths: tuple[Path, ...]
 
+    def frame(self) -> Any:
+        """A row for each step of each path, as a pandas data frame."""
+        import pandas as pd
+
+        x, y = self.bowl.names
+        return pd.concat(
+            [
+                pd.DataFrame({"path": p.name, "step": range(len(p.points)), x: p.points[:, 0], y: p.points[:, 1],
+                              "loss": p.losses})
+                for p in self.paths
+            ],
+            ignore_index=True,
+        )  # fmt: skip
+
 
 def slide(bowl: Bowl, paths: tuple[Path, ...], grid: int = 41, span: float | None = None) -> Slide:
     """A bowl on a grid around its minimum, with paths.

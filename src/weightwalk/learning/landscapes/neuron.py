@@ -23,7 +23,7 @@ STEPS = 60
 """Updates of a path."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What a grid of losses looks like, counted over its interior places.
 
@@ -124,6 +124,14 @@ class Neuron:
     at: np.ndarray = field(default_factory=lambda: np.zeros(2))
     at_loss: float = math.nan
     deep: Any = None
+
+    def frame(self) -> Any:
+        """A row for each place of the grid: both weights, the loss of the one sample and of all; a data frame."""
+        import pandas as pd
+
+        w1, w2 = np.meshgrid(self.first, self.second, indexing="ij")
+        parts = {self.names[0]: w1, self.names[1]: w2, "loss_of_one": self.one.losses, "loss_of_all": self.every.losses}
+        return pd.DataFrame({name: part.ravel() for name, part in parts.items()})
 
     def outputs(self, weights: np.ndarray) -> np.ndarray:
         """The neuron's output for each sample, shape (N,): the numbers that the loss is made of, not the height."""

@@ -132,7 +132,7 @@ def steepest_plane(
     shown = len(ways)
     plane = Plane(
         origin, ways[0], ways[1] if shown > 1 else None, (labels[0], labels[1] if shown > 1 else ""), "eigenvectors",
-        f"{n - shown:,} of the {n:,} dimensions of weight space",
+        f"{n - shown:,} of the {n:,} dimensions of weight space" if n > shown else "nothing",
     )  # fmt: skip
     return plane, values
 

@@ -237,7 +237,7 @@ def _plane(origin: Weights, kept: Sequence[Snapshot], gram: np.ndarray) -> Plane
         made[1] if shown > 1 else None,
         ("first principal direction of the path", "second principal direction" if shown > 1 else ""),
         "trajectory",
-        f"{n - shown:,} of the {n:,} dimensions of weight space, at the trained net",
+        f"{n - shown:,} of the {n:,} dimensions of weight space, at the trained net" if n > shown else "nothing",
     )
 
 
