@@ -11,16 +11,16 @@ from weightwalk.cli.tasks import LOSSES, OPTIMIZERS, task_options
 
 EPILOG = """\b
 Examples:
-  weightwalk census hello6                                      how often six pairs are learned
-  weightwalk census hello6 --vary width=2,4,8,16                does a wider net help?
+  weightwalk census hello6                                        how often six pairs are learned
+  weightwalk census hello6 --vary width=2,4,8,16                  does a wider net help?
   weightwalk census hello6 --vary optimizer+lr=sgd:0.1,adam:0.01
   weightwalk census sqrt --set width=2 --set depth=2 --seeds 300
   weightwalk census xor --vary activation=relu,tanh --vary width=2,3,4 --epochs 1000 --seeds 200
-  weightwalk census hello --locate first_loss=1.3034            where a printed number lies among the seeds
+  weightwalk census hello --locate first_loss=1.3034              where a printed number lies among the seeds
   weightwalk census hello6 --rule "solved: right == all" --rule "stuck: gradient < 0.01 and dead_end > 0"
-  weightwalk census hello6 --measures                           what rules can be made of
-  weightwalk census hello6 --seeds 100 --list solved            the seeds of an outcome
-  weightwalk census hello6 --walk-seed 137 --save seed137.walk  train that seed alone, walk it, verify it
+  weightwalk census hello6 --measures                             what rules can be made of
+  weightwalk census hello6 --seeds 100 --list solved              the seeds of an outcome
+  weightwalk census hello6 --walk-seed 137 --save seed137.walk    train that seed alone, walk it, verify it
   weightwalk census hello6 --figure shares.svg --table shares.csv --frame seeds.csv
 
 \b

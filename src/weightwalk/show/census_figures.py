@@ -103,7 +103,8 @@ def _finish(axes: Any, census: Any, title: str, pad: float = 8) -> None:
     axes.grid(axis="x", color=FAINT, linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    rules = "; ".join(f"{r.name}: {r.text}" for r in census.rules if r.name not in census.unmatched)
+    met = [r for r in census.rules if r.name == census.success or r.name not in census.unmatched]
+    rules = "; ".join(f"{r.name}: {r.text}" for r in met)
     parts = [
         f"{settings_words(census)}.",
         f"Outcomes (the first that holds): {rules}; else other. Bars with ends: {100 * census.confidence:g} % Wilson "

@@ -93,7 +93,7 @@ def rows_words(rows: Any) -> str:
 
 def census_lines(census: Any, width: int) -> Iterator[Text]:
     """The whole census."""
-    yield Text(f"census of {census.task}: {shown(census.description)}", style="bold")
+    yield from wrapped(f"census of {census.task}: {census.description}", width, "", "bold")
     yield from wrapped(settings_words(census), width)
     yield from wrapped(rows_words(census.rows), width)
     rules = "; ".join(f"{r.name}: {r.text}" for r in census.rules)
@@ -145,8 +145,10 @@ def right_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], width: in
     first = max(cell_len(h) for h in [heads[0], *(shown(r[0]) for r in rows)])
     widths = [first, *(max(cell_len(heads[k]), *(cell_len(r[k]) for r in rows)) for k in range(1, len(heads)))]
     over = sum(widths) + 2 * len(widths) - width
-    if over > 0:
-        widths[0] = max(14, first - over)
+    if over > 0 and not heads[-1]:
+        over -= widths[-1] + 2
+        heads, rows, widths = heads[:-1], [r[:-1] for r in rows], widths[:-1]
+    widths[0] = min(first, max(14, first - max(over, 0)))
     for row, style in [(heads, "dim"), *((r, "") for r in rows)]:
         name = shown(row[0])
         name = name if cell_len(name) <= widths[0] else name[: widths[0] - 1] + "…"
@@ -178,17 +180,17 @@ def _dead(census: Any, cell: Any, width: int) -> Iterator[Text]:
     yield from wrapped(
         f"do failures (all but {census.success}) go with a ReLU unit that is off for every training input?", width
     )
-    heads = ("dead at the", "failed with one", "failed without", "odds ratio")
-    rows = [
-        (t.moment, _group(t.with_dead), _group(t.without),
-         f"{short(t.odds.ratio)} [{short(t.odds.low)}, {short(t.odds.high)}]")
-        for t in cell.dead
-    ]  # fmt: skip
+    heads = ("such a unit", "failed", "share", f"{100 * census.confidence:g} % interval", "")
+    groups = [(f"at the {t.moment}: {w}", g) for t in cell.dead for w, g in (("yes", t.with_dead), ("no", t.without))]
+    rows = [(n, f"{g.count:,} of {g.total:,}", percent(g), interval(g), bar(g.share)) for n, g in groups]
     yield from right_columns(heads, rows, width)
-
-
-def _group(share: Any) -> str:
-    return f"{share.count:,} of {share.total:,}: {brief(share)} %" if share.total else "no such net"
+    odds = [
+        f"{short(t.odds.ratio)} [{short(t.odds.low)}, {short(t.odds.high)}] by the {t.moment}"
+        for t in cell.dead
+        if t.with_dead.total and t.without.total and 0 < t.with_dead.count + t.without.count < census.seeds
+    ]
+    if odds:
+        yield from wrapped(f"odds of failing, with over without: {'; '.join(odds)}", width)
 
 
 # Many cells ----------------------------------------------------------------------------------------------------------
@@ -197,19 +199,18 @@ def _group(share: Any) -> str:
 def _many(census: Any, width: int) -> Iterator[Text]:
     names = [n for a in census.axes for n in a.names]
     met = [n for n in census.cells[0].outcomes if any(c.outcomes[n].count for c in census.cells) or n == census.success]
-    full = [*met]
+    full, size = [*met], True
     while True:
-        heads = (*names, "numbers", *(f"{n} %" for n in met), "")
+        heads = (*names, *(["numbers"] if size else []), *(f"{n} %" for n in met), "")
         rows = [
-            (*(said(c.settings[n]) for n in names), f"{c.parameters:,}",
+            (*(said(c.settings[n]) for n in names), *([f"{c.parameters:,}"] if size else []),
              *(brief(c.outcomes[n]) if n in full else f"{100 * c.outcomes[n].share:.1f}" for n in met),
              bar(c.outcomes[census.success].share, 10))
             for c in census.cells
         ]  # fmt: skip
-        widths = [max(cell_len(h), *(cell_len(r[k]) for r in rows)) for k, h in enumerate(heads)]
-        if sum(widths) + 2 * len(widths) <= width or len(full) == 1:
+        if _wide(heads, rows) <= width or not (full or size):
             break
-        full = full[:-1]
+        full, size = full[:-1], size and len(full) > 1
     yield from right_columns(heads, rows, width)
     if len(full) < len(met):
         text = f"the shares without brackets have intervals, too: --json or --table; bars: {census.success}"
@@ -249,11 +250,16 @@ def _dead_cells(census: Any, names: Sequence[str], width: int) -> Iterator[Text]
     yield Text("")
     yield from wrapped(f"failed (all but {census.success}), with and without a ReLU unit dead at the start:", width)
     heads = (*names, "with %", "of", "without %", "of")
-    rows = []
-    for c in cells:
-        table = c.dead[0]
-        rows.append((*(said(c.settings[n]) for n in names), brief(table.with_dead), f"{table.with_dead.total:,}",
-                     brief(table.without), f"{table.without.total:,}"))  # fmt: skip
+    rows = [
+        (*(said(c.settings[n]) for n in names), brief(c.dead[0].with_dead), f"{c.dead[0].with_dead.total:,}",
+         brief(c.dead[0].without), f"{c.dead[0].without.total:,}")
+        for c in cells
+    ]  # fmt: skip
+    if _wide(heads, rows) > width:
+        shares = [(c.dead[0].with_dead, c.dead[0].without) for c in cells]
+        rows = [
+            (*r[: len(names)], percent(a), r[-3], percent(b), r[-1]) for r, (a, b) in zip(rows, shares, strict=True)
+        ]
     yield from right_columns(heads, rows, width)
 
 

@@ -110,6 +110,8 @@ def value_of(task: Task, name: str, value: Any) -> Any:
         raise UsageError(f"There is no {name} {made!r}; {hint}")
     if name == "lr" and not (0 < made < math.inf):
         raise UsageError(f"A learning rate is a positive number, such as 0.1; got {value!r}.")
+    if name in {"width", "points"} and made < 1:
+        raise UsageError(f"A layer has at least one unit, and data one point; got {name}={value!r}.")
     if (name == "epochs" and made < 0) or (name == "batch" and made < 1):
         raise UsageError(f"{name} is a count, {'0' if name == 'epochs' else '1'} or more; got {value!r}.")
     return made
