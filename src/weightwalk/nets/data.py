@@ -60,7 +60,7 @@ def read_data(path: str | Path, *, target_columns: Sequence[str] = ()) -> Data:
 
 def _npz(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays if name in ARRAYS}
             others = list(arrays)
     except (ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
