@@ -7,7 +7,7 @@ A grid asks for one small net at thousands of weights. Three things make that ch
   where the net would do one for each point.
 * From there on a point at a time goes through buffers that are written over and over and stay in the processor's
   cache, units in rows and examples in columns. Stacking points into batched products was measured to be slower: their
-  intermediate results leave the cache (see benchmarks/landscapes.py).
+  intermediate results leave the cache (see benchmarks/landscapes.py). The losses are then taken of many points at once.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def leaves_of(module: nn.Module, inputs: Tensor) -> tuple[tuple[Leaf, ...] | Non
     once = len({id(m) for _, m, _, _ in seen if not _free(m)}) == sum(not _free(m) for _, m, _, _ in seen)
     whole = plain and once and len(ours) == sum(len(list(m.parameters(recurse=False))) for _, m, _, _ in seen)
     whole = whole and all(id(p) in ours for p in parameters)
+    whole = whole and (inputs.dim() > 1 or not inputs.is_floating_point())
     precise = all(p.dtype in (torch.float32, torch.float64) for p in parameters)
     if not (seen and whole and precise and len({p.dtype for p in parameters}) == 1 and tensor_of(out) is at):
         return None, numbers
@@ -127,34 +128,32 @@ class Chain:
         moving = set(plane.moving)
         first = next(i for i, leaf in enumerate(leaves) if leaf.weight in moving or leaf.bias in moving)
         self.still, self.first, self.rest = leaves[:first], leaves[first], leaves[first + 1 :]
-        later = [n for leaf in self.rest for n in (leaf.weight, leaf.bias) if n in moving]
-        self.flat = [self._flat(w, later) for w in (self.at, self.u, self.v)]
-        self.buffer = torch.empty_like(self.flat[0])
-        self.row = torch.empty_like(self.flat[0])
-        views: dict[str, Tensor] = {}
-        k = 0
-        for name in later:
-            size = self.at[name].numel()
-            views[name] = self.buffer[k : k + size].view(self.at[name].shape)
-            k += size
-        self.stages: list[tuple[nn.Module, Tensor | None, Tensor | None]] = []
+        # A bias is one more column of its matrix, which meets a row of ones: then a layer is one product and no more.
+        self.flat = [self._flat(w) for w in (self.at, self.u, self.v)]
+        self.row, self.buffer = (torch.empty_like(self.flat[0]) for _ in range(2))
         self.widths = [self.at[self.first.weight].shape[0 if type(self.first.module) is nn.Linear else 1]]
+        self.stages: list[tuple[nn.Module, Tensor | None]] = []
+        k = 0
         for leaf in self.rest:
-            w = b = None
+            w = None
             if not leaf.pointwise:
-                w = views.get(leaf.weight, self.at[leaf.weight])
-                b = views.get(leaf.bias, self.at.get(leaf.bias))
-                b = b[:, None] if b is not None else None
-                self.widths.append(w.shape[0])
-            self.stages.append((leaf.module, w, b))
+                rows, columns = self.at[leaf.weight].shape
+                w = self.buffer[k : k + rows * (columns + 1)].view(rows, columns + 1)
+                k += w.numel()
+                self.widths.append(rows)
+            self.stages.append((leaf.module, w))
 
-    def _flat(self, weights: Weights, names: Sequence[str]) -> Tensor:
-        parts = [
-            weights[n].flatten()
-            if n in weights
-            else torch.zeros_like(self.at[n]).flatten()  # it does not move this way
-            for n in names
-        ]
+    def _flat(self, weights: Weights) -> Tensor:
+        """The matrices of the layers after the first one that moves, end to end; zeros where they do not move."""
+        parts = []
+        for leaf in self.rest:
+            if leaf.pointwise:
+                continue
+            like = self.at[leaf.weight]
+            w, b = weights.get(leaf.weight), weights.get(leaf.bias)
+            w = torch.zeros_like(like) if w is None else w
+            b = like.new_zeros(len(like)) if b is None else b
+            parts.append(torch.cat([w, b[:, None]], dim=1).flatten())
         return torch.cat(parts) if parts else next(iter(self.at.values())).new_empty(0)
 
     def rows_at_once(self, columns_per_row: int) -> int:
@@ -162,29 +161,39 @@ class Chain:
         size = self.flat[0].element_size() * 3 * max(self.widths) * columns_per_row
         return max(1, CACHE // size, LEAST // columns_per_row)
 
-    def outputs(self, inputs: Tensor, points: Sequence[tuple[float, float]]) -> Iterator[Tensor]:
-        """The net's output at each point, shape as the net's own; the next one overwrites it."""
-        h, lead = inputs, inputs.shape if not inputs.is_floating_point() else inputs.shape[:-1]
+    def outputs(self, inputs: Tensor, points: Sequence[tuple[float, float]], many: int = 64) -> Iterator[Tensor]:
+        """The net's outputs at some points at a time, shape ``(points, *net's own)``; the next ones overwrite them."""
+        h = inputs
         for leaf in self.still:
             h = leaf.module.forward(h) if leaf.pointwise else self._plain(leaf, h)
         lead = h.shape if type(self.first.module) is nn.Embedding else h.shape[:-1]
         z0, zu, zv = (self._affine(w, h) for w in (self.at, self.u, self.v))
-        held = [torch.empty(width, z0.shape[1], dtype=z0.dtype) for width in self.widths]
-        row, last = torch.empty_like(z0), None
-        for a, b in points:
-            if a != last:
-                torch.add(z0, zu, alpha=a, out=row)
-                torch.add(self.flat[0], self.flat[1], alpha=a, out=self.row)
-                last = a
-            torch.add(self.row, self.flat[2], alpha=b, out=self.buffer)
-            h, k = torch.add(row, zv, alpha=b, out=held[0]), 0
-            for m, w, bias in self.stages:
-                if w is None:
-                    h = h.relu_() if type(m) is nn.ReLU else m.forward(h)
-                    continue
+        columns, end = z0.shape[1], len(self.widths) - 1
+        held = [torch.ones(width + 1, columns, dtype=z0.dtype) for width in self.widths[:-1]]
+        many = max(1, min(many, len(points), CACHE // (columns * self.widths[-1] * z0.element_size())))
+        outs, row, last = z0.new_empty(many, self.widths[-1], columns), torch.empty_like(z0), None
+        for start in range(0, len(points), many):
+            part = points[start : start + many]
+            for made, (a, b) in zip(outs, part, strict=False):
+                if a != last:
+                    torch.add(z0, zu, alpha=a, out=row)
+                    torch.add(self.flat[0], self.flat[1], alpha=a, out=self.row)
+                    last = a
+                torch.add(self.row, self.flat[2], alpha=b, out=self.buffer)
+                self._through(torch.add(row, zv, alpha=b, out=held[0][:-1] if end else made), held, made)
+            yield outs[: len(part)].transpose(1, 2).reshape(len(part), *lead, self.widths[-1])
+
+    def _through(self, z: Tensor, held: Sequence[Tensor], made: Tensor) -> None:
+        """The layers after the first one that moves, in place: `z` lies in the first buffer, the result in `made`."""
+        k = 0
+        for m, w in self.stages:
+            if w is not None:
                 k += 1
-                h = torch.mm(w, h, out=held[k]) if bias is None else torch.addmm(bias, w, h, out=held[k])
-            yield h.t().reshape(*lead, h.shape[0])
+                z = torch.mm(w, held[k - 1], out=held[k][:-1] if k < len(held) else made)
+            elif type(m) is nn.ReLU:
+                z.relu_()
+            elif type(m) not in (nn.Identity, nn.Dropout):
+                z.copy_(m.forward(z))
 
     def _plain(self, leaf: Leaf, h: Tensor) -> Tensor:
         w, b = self.at[leaf.weight], self.at.get(leaf.bias)
@@ -203,7 +212,7 @@ class Chain:
 
 def agrees(chain: Chain, module: nn.Module, inputs: Tensor, points: Sequence[tuple[float, float]]) -> bool:
     """Whether the chain gives what the net gives, to rounding, at a few points: not all of a net can be seen."""
-    for (a, b), out in zip(points, chain.outputs(inputs, points), strict=True):
+    for (a, b), (out,) in zip(points, chain.outputs(inputs, points, 1), strict=True):
         moved = {n: chain.at[n] + a * chain.u.get(n, 0) + b * chain.v.get(n, 0) for n in {*chain.u, *chain.v}}
         try:
             true = tensor_of(torch.func.functional_call(module, moved, (inputs,)))

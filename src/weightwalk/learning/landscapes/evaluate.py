@@ -6,7 +6,9 @@ Which of the three is decided by what the net is, never by the clock: the same q
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +17,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.landscapes.chains import Chain, agrees, leaves_of
+from weightwalk.learning.landscapes.chains import Chain, Leaf, agrees, leaves_of
 from weightwalk.learning.landscapes.directions import Plane
-from weightwalk.learning.landscapes.quiet import again
-from weightwalk.learning.landscapes.samples import per_row
+from weightwalk.learning.landscapes.quiet import again, pinned
+from weightwalk.learning.landscapes.samples import losses_of, per_row
 from weightwalk.learning.losses import Loss, tensor_of
+
+Points = Sequence[tuple[float, float]]
+"""Steps along u and v."""
 
 Progress = Callable[[int, int], None]
 """Called with (points done, points in all)."""
@@ -42,6 +47,7 @@ class Question:
         loss: A mean over examples.
         memory: Bytes.
         per_sample: Whether the loss of each example alone is wanted.
+        threads: How many threads may each take a part of the points of a chain; the losses do not depend on it.
     """
 
     module: nn.Module
@@ -50,6 +56,7 @@ class Question:
     loss: Loss
     memory: int = MEMORY
     per_sample: bool = False
+    threads: int = 1
 
     @property
     def rows(self) -> int:
@@ -78,23 +85,23 @@ class Answer:
     draws: bool = False
 
 
-def evaluate(q: Question, plane: Plane, points: Sequence[tuple[float, float]], progress: Progress | None) -> Answer:
+def evaluate(q: Question, plane: Plane, points: Points, progress: Progress | None) -> Answer:
     """The loss at each point (a, b) of the plane; called within `judging`."""
     if q.per_sample and 8 * q.rows * len(points) > q.memory:
         raise UsageError(
             f"The losses of {q.rows:,} examples at {len(points):,} points take {8 * q.rows * len(points):,} bytes, and "
             f"{q.memory:,} are allowed: choose fewer rows or a smaller grid, or allow more memory."
         )
-    probe = q.inputs[: min(q.rows, 64)]
     before = torch.default_generator.get_state()
-    leaves, numbers = leaves_of(q.module, probe)
+    leaves, numbers, probe = _probed(q)
     if not torch.equal(before, torch.default_generator.get_state()):
         return _by_loop(q, plane, points, q.rows, progress, draws=True)
     if leaves is not None:
-        chain = Chain(leaves, plane, q.module)
+        links = leaves
+        chain = Chain(links, plane, q.module)
         reach = max((abs(x) for p in points for x in p), default=0.0)
         if agrees(chain, q.module, probe, [(0.0, 0.0), (reach / 7, -reach / 5)]):
-            return _by_chain(q, chain, points, progress)
+            return _by_chain(q, lambda: Chain(links, plane, q.module), points, progress)
     size = _bytes_a_row(q, numbers, len(probe))
     rows = _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // size))))
     moving = sum(plane.origin[n].numel() for n in plane.moving)
@@ -112,6 +119,17 @@ def own_loss(q: Question) -> float:
     if loss.numel() != 1:
         raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
     return loss.item()
+
+
+def _probed(q: Question) -> tuple[tuple[Leaf, ...] | None, int, Tensor]:
+    """What a few examples tell of the net; or all of them, where it does not take a few."""
+    few = q.inputs[: min(q.rows, 64)]
+    if len(few) < q.rows:
+        try:
+            return *leaves_of(q.module, few), few
+        except (RuntimeError, ValueError, IndexError):
+            pass  # it reads the first axis as something else than examples
+    return *leaves_of(q.module, q.inputs), q.inputs
 
 
 def _bytes_a_row(q: Question, numbers: int, rows: int) -> float:
@@ -132,8 +150,7 @@ def mean_loss(q: Question, weights: Mapping[str, Tensor], rows: int) -> float:
 
 def rows_at_once(q: Question) -> int:
     """How many examples the memory is enough for."""
-    probe = q.inputs[: min(q.rows, 64)]
-    _, numbers = leaves_of(q.module, probe)
+    _, numbers, probe = _probed(q)
     return _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // _bytes_a_row(q, numbers, len(probe))))))
 
 
@@ -161,34 +178,51 @@ class _Book:
             self.samples[at, rows] = samples.detach().double().cpu().numpy()
 
 
-def _by_chain(q: Question, chain: Chain, points: Sequence[tuple[float, float]], progress: Progress | None) -> Answer:
+def _by_chain(q: Question, chain: Callable[[], Chain], points: Points, progress: Progress | None) -> Answer:
     columns = q.inputs[:1].numel() if not q.inputs.is_floating_point() else q.inputs[:1].numel() // q.inputs.shape[-1]
-    rows = _rows_that_split(q, min(q.rows, chain.rows_at_once(columns)))
+    rows = _rows_that_split(q, min(q.rows, chain().rows_at_once(columns)))
     book, blocks = _Book(q, len(points)), [slice(k, min(k + rows, q.rows)) for k in range(0, q.rows, rows)]
-    turns, done = 256, 0  # losses are fetched in batches: asking for each would wait for each
-    with torch.inference_mode():
-        for block in blocks:
-            x, y = q.inputs[block], q.targets[block]
-            found: list[Tensor] = []
-            alone: list[Tensor] = []
-            for i, out in enumerate(chain.outputs(x, points), start=1):
-                found.append(q.loss(out, y))
-                if book.each is not None:
-                    alone.append(book.each(out, y))
-                if len(found) == turns or i == len(points):
-                    at = slice(i - len(found), i)
-                    samples = torch.stack(alone) if alone else None
-                    book.write(at, block, len(x) / q.rows, torch.stack(found), samples)
-                    done += len(found)
-                    found, alone = [], []
-                    if progress is not None:
-                        progress(done // len(blocks), len(points))
+    share = -(-len(points) // max(1, min(q.threads, len(points))))
+    parts = [(k, points[k : k + share]) for k in range(0, len(points), share)]
+    done, stop = [0] * len(parts), threading.Event()
+
+    def work(which: int) -> None:
+        first, mine = parts[which]
+        own = chain()  # buffers of its own
+        with torch.inference_mode():
+            for block in blocks:
+                x, y, at = q.inputs[block], q.targets[block], first
+                for outs in own.outputs(x, mine):
+                    losses, alone = losses_of(q.loss, outs, y, samples=q.per_sample)
+                    book.write(slice(at, at + len(outs)), block, len(x) / q.rows, losses, alone)
+                    at += len(outs)
+                    done[which] += len(outs)
+                    if stop.is_set():
+                        return
+                    if progress is not None and len(parts) == 1:
+                        progress(sum(done) // len(blocks), len(points))
+
+    if len(parts) == 1:
+        work(0)
+        return Answer(book.losses, book.samples, "chain", rows, 1)
+    with pinned(1), ThreadPoolExecutor(len(parts)) as pool:  # torch lets go of Python's lock while it computes
+        running = [pool.submit(work, which) for which in range(len(parts))]
+        try:
+            while wait(running, timeout=0.1, return_when=FIRST_EXCEPTION).not_done:
+                if any(job.done() and job.exception() for job in running):
+                    break
+                if progress is not None:
+                    progress(sum(done) // len(blocks), len(points))
+        finally:
+            stop.set()
+        for job in running:
+            job.result()
+    if progress is not None:
+        progress(len(points), len(points))
     return Answer(book.losses, book.samples, "chain", rows, 1)
 
 
-def _by_vmap(
-    q: Question, plane: Plane, points: Sequence[tuple[float, float]], rows: int, progress: Progress | None
-) -> Answer | None:
+def _by_vmap(q: Question, plane: Plane, points: Points, rows: int, progress: Progress | None) -> Answer | None:
     """None where the net does something that vmap cannot follow."""
     book, names = _Book(q, len(points)), plane.moving
     buffers = {n: b.clone() for n, b in q.module.named_buffers()}
@@ -214,7 +248,7 @@ def _by_vmap(
     return Answer(book.losses, book.samples, "vmap", rows, _VMAP_POINTS)
 
 
-def _stacked(plane: Plane, name: str, points: Sequence[tuple[float, float]]) -> Tensor:
+def _stacked(plane: Plane, name: str, points: Points) -> Tensor:
     w = plane.origin[name]
     shape = (-1, *[1] * w.dim())
     made = w.expand(len(points), *w.shape)
@@ -227,7 +261,7 @@ def _stacked(plane: Plane, name: str, points: Sequence[tuple[float, float]]) -> 
 def _by_loop(
     q: Question,
     plane: Plane,
-    points: Sequence[tuple[float, float]],
+    points: Points,
     rows: int,
     progress: Progress | None,
     draws: bool = False,

@@ -36,3 +36,18 @@ def _cross_entropy(out: Tensor, y: Tensor) -> Tensor:
         return functional.cross_entropy(out, y, reduction="none")
     each = functional.cross_entropy(out.reshape(-1, out.shape[-1]), y.flatten(), reduction="none")
     return _mean(each.reshape(y.shape))
+
+
+def losses_of(loss: Loss, outs: Tensor, y: Tensor, *, samples: bool) -> tuple[Tensor, Tensor | None]:
+    """The loss at several points, shape (P,), of outputs (P, N, ...); and of each example, (P, N), where wanted.
+
+    The named losses are taken of all points at once, as if their examples were one data set.
+    """
+    many, n = len(outs), len(y)
+    each = per_row(loss)
+    unused = loss is LOSSES["cross_entropy"] and not y.is_floating_point() and bool((y < 0).any())  # rows left out
+    if loss in LOSSES.values() and not unused:
+        alone = each(outs.flatten(0, 1), y.expand(many, *y.shape).flatten(0, 1)).view(many, n)
+        return alone.mean(dim=1), alone if samples else None
+    losses = torch.stack([loss(out, y) for out in outs])
+    return losses, torch.stack([each(out, y) for out in outs]) if samples else None

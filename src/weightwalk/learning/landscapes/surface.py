@@ -140,7 +140,8 @@ def surface(
         alphas: Steps along u, 0 among them; ``grid(41)`` by default.
         betas: Steps along v; as `alphas` by default.
         memory: Bytes that the evaluation may take; 500 MB by default.
-        threads: For torch; None for: one, if the net is small (more make it slower), else as many as there are.
+        threads: How many to use; None for as many as torch has. In a chain of layers each takes a part of the points,
+            which changes no bit; any other small net is evaluated on one unless told otherwise: more make it slower.
         rows: Judge the net on these examples only; a number for a single one.
         per_sample: Keep the surface of each example, too.
         spectrum: What the Hessian says of all dimensions, to be shown beside.
@@ -167,7 +168,7 @@ def surface(
     belongs(plane, module)
     a = steps_of(grid() if alphas is None else alphas, "alphas")
     b = np.zeros(1) if plane.v is None else steps_of(a if betas is None else betas, "betas")
-    q = Question(module, x, y, criterion, memory or MEMORY, per_sample)
+    q = Question(module, x, y, criterion, memory or MEMORY, per_sample, threads or torch.get_num_threads())
     if threads is None and plane.n <= SMALL:
         threads = 1
     points = [(float(i), float(j)) for i in a for j in b]

@@ -1,0 +1,211 @@
+"""Loss surfaces, by ours and by loss-landscapes, in fresh processes: ``python -m benchmarks.landscapes SPEC``.
+
+Both evaluate the same number of grid points around the same net on the same data, in turns in one process. Beside them
+stand two other ways that ours could go: one call of the net after another, and stacks of points as batched products.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.rounds import ROOT, environment
+
+SUBJECTS: dict[str, dict[str, Any]] = {
+    "MLP 10-32-32-16-1": {"widths": (10, 32, 32, 16, 1), "points": 41},
+    "MLP 10-90-90-1": {"widths": (10, 90, 90, 1), "points": 41},
+    "GPT of 10M": {"widths": None, "points": 5},
+}
+OURS, LOOP, STACKED, PEER = "weightwalk", "one call after another", "batched products, 16 points", "loss-landscapes"
+Run = Callable[[], Any]
+
+
+def subject(name: str) -> tuple[Any, Any, Any, str]:
+    """Net, inputs, targets, loss."""
+    import torch
+
+    torch.manual_seed(0)
+    widths = SUBJECTS[name]["widths"]
+    if widths is None:
+        from weightwalk.nets.gpt import GPT, GPTConfig
+
+        net = GPT(GPTConfig(vocab_size=2000, n_positions=64, n_embd=256, n_layer=12, n_head=4))
+        tokens = torch.randint(0, 2000, (4, 65))
+        return net, tokens[:, :-1], tokens[:, 1:], "cross_entropy"
+    layers: list[Any] = []
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+    x = torch.randn(1000, widths[0])
+    return torch.nn.Sequential(*layers[:-1]), x, torch.sin(x.sum(dim=1, keepdim=True)), "mse"
+
+
+def runs(name: str, peers: bool) -> dict[str, Run]:
+    """What takes turns."""
+    from weightwalk.learning.landscapes import evaluate
+    from weightwalk.learning.landscapes.asked import grid
+    from weightwalk.learning.landscapes.directions import random_plane
+    from weightwalk.learning.landscapes.surface import surface
+
+    net, x, y, loss = subject(name)
+    points = SUBJECTS[name]["points"]
+    plane, steps = random_plane(net), grid(points)
+
+    def ours() -> Any:
+        return surface(net, x, y, plane, loss=loss, alphas=steps, threads=1, curvature=False)
+
+    def loop() -> Any:
+        kept = evaluate.leaves_of, evaluate._VMAP_NUMBERS
+        evaluate.leaves_of, evaluate._VMAP_NUMBERS = lambda *_: (None, 1), 0
+        try:
+            return ours()
+        finally:
+            evaluate.leaves_of, evaluate._VMAP_NUMBERS = kept
+
+    found: dict[str, Run] = {OURS: ours}
+    if SUBJECTS[name]["widths"] is not None:
+        found |= {LOOP: loop, STACKED: lambda: stacked(net, x, y, plane, steps)}
+    if peers:
+        found[PEER] = peer(net, x, y, loss, points)
+    return found
+
+
+def stacked(net: Any, x: Any, y: Any, plane: Any, steps: Any, at_once: int = 16) -> Any:
+    """The same surface by ``baddbmm`` over stacks of points, the first layer factored."""
+    import torch
+
+    names = [n for n, _ in net.named_parameters()]
+    pairs = torch.cartesian_prod(*[torch.tensor(steps, dtype=torch.float32)] * 2)
+    found = []
+    with torch.inference_mode():
+        w0, b0 = plane.origin[names[0]], plane.origin[names[1]]
+        first = [torch.addmm(b0, x, w0.T), x @ plane.u[names[0]].T, x @ plane.v[names[0]].T]
+        for part in pairs.split(at_once):
+            a, b = part[:, 0, None, None], part[:, 1, None, None]
+            h = first[0] + a * first[1] + b * first[2]
+            for weight, bias in zip(names[2::2], names[3::2], strict=True):
+                w = plane.origin[weight] + a * plane.u[weight] + b * plane.v[weight]
+                h = torch.baddbmm(plane.origin[bias].expand(len(part), 1, -1), h.relu_(), w.mT)
+            found.append((h - y).square().mean(dim=(1, 2)))
+    return torch.cat(found)
+
+
+def peer(net: Any, x: Any, y: Any, loss: str, points: int) -> Run:
+    """Their random plane, on a copy of the net, as their documentation has it."""
+    import loss_landscapes
+    from loss_landscapes.metrics import Loss
+
+    from weightwalk.learning.losses import LOSSES
+
+    metric = Loss(LOSSES[loss], x, y)
+
+    def run() -> Any:
+        return loss_landscapes.random_plane(net, metric, 1, points, normalization="filter", deepcopy_model=True)
+
+    return run
+
+
+def defects() -> dict[str, float]:
+    """Four things about loss-landscapes' planes, measured on every point that it visits."""
+    import loss_landscapes
+    import numpy as np
+    import torch
+
+    net, _, _, _ = subject("MLP 10-32-32-16-1")
+    before = torch.cat([p.detach().flatten() for p in net.parameters()]).double().numpy()
+    seen: list[Any] = []
+
+    def metric(model: Any) -> float:
+        weights = model.get_module_parameters().parameters
+        seen.append(torch.cat([p.detach().flatten() for p in weights]).double().numpy().copy())
+        return 0.0
+
+    steps = 10
+    torch.manual_seed(1)
+    loss_landscapes.random_plane(net, metric, 1, steps, normalization="filter")
+    visited = np.array(seen).reshape(steps, steps, -1)
+    visited[1::2] = visited[1::2, ::-1]  # it walks every other row backwards, and writes it down forwards
+    one, two = (visited[2, 0] - visited[0, 0]) / 2, visited[0, 1] - visited[0, 0]
+    places = np.linalg.lstsq(np.stack([one, two], axis=1), (visited - before).reshape(-1, len(before)).T, rcond=None)[0]
+    along = places[1].reshape(steps, steps)[:, 0]
+    after = torch.cat([p.detach().flatten() for p in net.parameters()]).double().numpy()
+    cosine = lambda a, b: float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # noqa: E731
+    return {
+        "shift of every other row, in steps": float(np.abs(np.diff(along)).mean()),
+        "distance of the net from the nearest point, in steps": float(np.abs(places).max(axis=0).min()),
+        "cosine of a direction with the vector of ones": cosine(two, np.ones_like(two)),
+        "cosine of the two directions": cosine(one, two),
+        "how far the user's net was moved, in its own norm": float(
+            np.linalg.norm(after - before) / np.linalg.norm(before)
+        ),
+    }
+
+
+def child(spec: dict[str, Any]) -> dict[str, Any]:
+    """Rounds of one subject, in turns; CPU seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    if spec["subject"] == "defects":
+        return defects()
+    turns = runs(spec["subject"], spec["peers"])
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for run in turns.values():
+        run()  # once to warm up
+    names = list(turns)
+    for i in range(spec["rounds"]):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            start = time.process_time()
+            turns[name]()
+            times[name].append(time.process_time() - start)
+    parameters = sum(p.numel() for p in subject(spec["subject"])[0].parameters())
+    return {"times": times, "parameters": parameters, "points": SUBJECTS[spec["subject"]]["points"] ** 2}
+
+
+def measure(rounds: int, peers: bool, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Every subject in a process of its own; the ratio of a round is of two runs that stood next to each other."""
+    found: dict[str, Any] = {}
+    for name in SUBJECTS:
+        say(f"landscapes: {name}")
+        answer = _run({"subject": name, "rounds": 1 if quick else rounds, "peers": peers})
+        absent = {}
+        if "died" in answer and peers:
+            absent = {PEER: answer["died"]}
+            answer = _run({"subject": name, "rounds": 1 if quick else rounds, "peers": False})
+        found[name] = {"title": f"Loss over a plane: {name}", "absent": absent, **answer}
+    if peers:
+        say("landscapes: the points that loss-landscapes visits")
+        found["defects"] = _run({"subject": "defects"})
+    return found
+
+
+def speedup(section: dict[str, Any], name: str) -> float:
+    """How many times longer `name` takes than ours: the median over the rounds."""
+    ours, theirs = section["times"][OURS], section["times"][name]
+    return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+
+
+def _run(spec: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.landscapes", json.dumps(spec)],
+        capture_output=True, text=True, cwd=ROOT, env=environment(1), check=False,
+    )  # fmt: skip
+    if done.returncode:
+        return {"died": (done.stderr.strip().splitlines() or ["no word"])[-1][:200]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """The child's side."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a library that prints must not spoil the answer
+    print(json.dumps(child(json.loads(sys.argv[1]))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
