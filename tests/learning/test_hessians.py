@@ -316,6 +316,11 @@ def test_ten_million_weights() -> None:
     assert "float32" in found.note
 
 
+def test_equal_eigenvalues_are_found() -> None:
+    found = spectrum(Quadratic(50), torch.full((1, 50), 2.0), torch.zeros(1, 1), loss=total, full_up_to=0)
+    assert found.largest == pytest.approx(2) and found.smallest == pytest.approx(2)
+
+
 def test_a_large_flat_net_has_zeros_at_both_ends() -> None:
     found = spectrum(nn.Linear(30, 1), torch.ones(1, 30), torch.zeros(1, 1), loss=total, full_up_to=0)
     assert found.negative == 0 and not np.abs(found.largest).any()

@@ -165,27 +165,26 @@ class Curvature:
             directions: Shape (n, k).
             centred: Take from the outputs of a row their mean, which a softmax does not see.
 
-        None where torch has no forward derivative for some operation of the net.
+        None where torch cannot differentiate some operation of the net twice.
+
+        ``J v`` is had from backward passes alone: ``J'u`` is linear in u, and its derivative along v with respect to u
+        is ``J v`` (Townsend 2017).
         """
-        names, weights = list(self._weights), [w.detach() for w in self._weights.values()]
-        columns = []
+        weights = list(self._weights.values())
+        parts = []
         try:
-            with differentiating(self.module), torch.no_grad():
-                for column in directions.T:
-                    flat = torch.tensor(np.ascontiguousarray(column)).to(weights[0].device, weights[0].dtype)
-                    parts = flat.split([w.numel() for w in weights])
-                    tangents = [d.view_as(w) for d, w in zip(parts, weights, strict=True)]
-
-                    def outputs(*there: Tensor) -> Tensor:
-                        given = {**dict(zip(names, there, strict=True)), **self._frozen}
-                        return tensor_of(functional_call(self.module, given, (self._data[0],)))
-
-                    moved = torch.func.jvp(outputs, tuple(weights), tuple(tangents))[1]
-                    moved = moved - moved.mean(dim=-1, keepdim=True) if centred else moved
-                    columns.append(moved.reshape(-1).double().cpu().numpy())
-        except (RuntimeError, NotImplementedError):
+            with differentiating(self.module):
+                for at in range(0, self._rows, self._chunk):
+                    given = {**self._weights, **self._frozen}
+                    out = tensor_of(functional_call(self.module, given, (self._data[0][at : at + self._chunk],)))
+                    out = out - out.mean(dim=-1, keepdim=True) if centred else out
+                    other = torch.zeros_like(out, requires_grad=True)
+                    pulled = torch.autograd.grad(out, weights, other, create_graph=True, materialize_grads=True)
+                    parts.append([_pulled(list(pulled), [other], torch.tensor(v)) for v in directions.T.copy()])
+        except RuntimeError:
             return None
-        return np.array(columns).T
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+        return torch.stack(columns, dim=1).double().cpu().numpy()
 
     def slope_at(self, offset: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean loss and its gradient with the weights moved by `offset`, both float64."""
@@ -326,10 +325,10 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _pulled(slopes: list[Tensor], weights: list[Tensor], vector: Tensor) -> Tensor:
     """``d(slopes · vector) / d weights``, flat."""
-    parts = vector.split([w.numel() for w in weights])
+    parts = vector.to(weights[0].device, weights[0].dtype).split([s.numel() for s in slopes])
     pairs = [(s, p.view_as(s)) for s, p in zip(slopes, parts, strict=True) if s.requires_grad]
     if not pairs:
-        return torch.zeros_like(vector)
+        return torch.cat([torch.zeros_like(w).reshape(-1) for w in weights])
     found = torch.autograd.grad(
         [s for s, _ in pairs], weights, [p for _, p in pairs], retain_graph=True, materialize_grads=True
     )

@@ -260,8 +260,10 @@ def _lanczos(
     """
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-    if not product(start).any():  # as good as certain: a matrix of zeros
-        return np.zeros(top), np.eye(top, n), 0
+    image = product(start)
+    for value in (0.0, shift or 0.0):  # as good as certain: a multiple of the identity
+        if np.linalg.norm(image - value * start) <= 1e-12 * abs(value) * np.linalg.norm(start):
+            return np.full(top, value), np.eye(top, n), 0
     made: Any = LinearOperator  # SciPy's own types know neither `matvec` nor a tolerance that is no integer
     operator = made((n, n), matvec=lambda v: product(v.ravel()) - (shift or 0.0) * v.ravel(), dtype=np.float64)
     settings: dict[str, Any] = {"which": "LA", "tol": 1e-6} if shift is None else {"which": "SA", "tol": 1e-5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +30,7 @@ def draw(facts: Any, path: Path | str | IO[bytes]) -> None:
 
 def _figure(make: Any, facts: Any) -> Any:
     figure = make(figsize=(10.4, 8.2))
-    grid = figure.add_gridspec(2, 2, hspace=0.42, wspace=0.3, top=0.83, bottom=0.09)
+    grid = figure.add_gridspec(2, 2, hspace=0.42, wspace=0.3, top=0.86, bottom=0.09)
     panels = [figure.add_subplot(cell) for cell in grid]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
@@ -125,7 +126,10 @@ def _gradients(axes: Any, facts: Any) -> None:
         axes.legend(fontsize=7, frameon=False, labelcolor=INK)
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel("root mean square of the gradient", fontsize=8)
-    _title(axes, f"gradient by layer{more}{'; exactly 0 throughout: ' + ', '.join(zero) if zero else ''}")
+    ends = any(m.rms[i] == 0 for m in facts.moments for i in few if names[i] not in zero)
+    told = f"; exactly 0 throughout: {', '.join(zero)}" if zero else ""
+    told += "; where a line ends, it is exactly 0" if ends else ""
+    _title(axes, f"gradient by layer{more}{told}")
 
 
 def _map(axes: Any, facts: Any) -> None:
@@ -183,7 +187,14 @@ def _spectrum(axes: Any, facts: Any) -> None:
                 ranks[mask], values[mask], mark, color=colour, markersize=4.5, label=f"{label}: {int(mask.sum())}"
             )
     axes.axhline(0, color=GREY, linewidth=0.7)
+    top, bottom = float(values.max(initial=0.0)), float(values.min(initial=0.0))
     axes.set_yscale("symlog", linthresh=size * 10)
+    axes.set_ylim(3 * bottom if bottom < -size else -20 * size, 5 * top if top > size else 20 * size)
+    least = math.ceil(math.log10(30 * size))
+    ticks = [10.0**k for k in range(least, math.floor(math.log10(max(top, 1e-300))) + 1)]
+    below = [-(10.0**k) for k in range(least, math.floor(math.log10(max(-bottom, 1e-300))) + 1)]
+    axes.set_yticks([*below[:: max(1, len(below) // 6)], 0.0, *ticks[:: max(1, len(ticks) // 6)]])
+    axes.minorticks_off()
     axes.set_xlabel("rank, from the smallest", fontsize=8)
     axes.set_ylabel("eigenvalue of the Hessian", fontsize=8)
     axes.legend(fontsize=7, frameon=False, labelcolor=INK, loc="upper left")

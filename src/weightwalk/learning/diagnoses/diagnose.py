@@ -24,6 +24,8 @@ from weightwalk.learning.losses import Loss
 from weightwalk.learning.tasks import Task
 from weightwalk.learning.train import History
 
+PASS, MATRIX, PRODUCTS = 5e10, 5e9, 1e8
+"""Weights times rows (times weights, for a matrix) that a pass, a whole Hessian, Lanczos' products may cost."""
 MOMENTS = 60
 """Epochs at which gradients are measured along the way."""
 
@@ -132,11 +134,11 @@ def _sample(case: Case, seed: int, hessian: bool) -> np.ndarray | None:
         each = max(each, math.prod(case.inputs.shape[2:]))
     cost = max(weights, 1) * each
     if not hessian:
-        most = 5e10 // cost
+        most = PASS // cost
     elif weights <= 2000:
-        most = 5e9 // (cost * max(weights, 1))
+        most = MATRIX // (cost * max(weights, 1))
     else:
-        most = 1e8 // cost
+        most = PRODUCTS // cost
     most = int(max(1 if hessian else 16, most))
     count = len(case.inputs)
     if count <= most:

@@ -16,7 +16,7 @@ from weightwalk.learning.diagnoses.facts import Death, Layer, Silence, Units
 from weightwalk.learning.diagnoses.watching import PIECEWISE, Call, names_of, off_of, per_unit, watching
 from weightwalk.learning.losses import Loss, loss_of, tensor_of
 
-SHOWN = 48
+SHOWN = 400
 """Rows up to which the map of units by inputs is kept."""
 CHUNK = 512
 """Rows taken at once; fewer of a large net."""
