@@ -160,7 +160,7 @@ def train_many(
     started = time.perf_counter()
     task = task_of(task)
     numbers = _seeds(seeds)
-    visits = batch or task.batch
+    visits = task.batch if batch is None else batch
     recipe = Recipe(
         loss or task.loss,
         optimizer or task.optimizer,

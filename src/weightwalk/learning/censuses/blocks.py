@@ -39,7 +39,6 @@ class _Block:
         dtype, loss = job.dtype or job.starts.dtype, job.recipe.loss
         assert isinstance(loss, str)
         self.start = job.starts.fill(seeds).to(dtype).numpy()
-        # Filled up, so that no loop over seeds has a remainder that is computed in another way.
         lanes = -(-self.count // LANES) * LANES
         self.engine = engine(self.chain, self.slices, lanes, dtype, loss)
         self.flat = self.engine.flat

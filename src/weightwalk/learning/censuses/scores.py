@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ def squared(z: Tensor, targets: Tensor, own: bool, grad: Tensor, spare: Tensor) 
     count = z.shape[0] * z.shape[1]
     torch.sub(z, targets, out=grad)
     torch.mul(grad, grad, out=spare)
-    loss = spare.sum(dim=(0, 1)).div_(count)
+    loss = _sum(spare, (0, 1)).div_(count)
     grad.mul_(2 / count)
     return loss
 
@@ -26,7 +27,7 @@ def absolute(z: Tensor, targets: Tensor, own: bool, grad: Tensor, spare: Tensor)
     count = z.shape[0] * z.shape[1]
     torch.sub(z, targets, out=grad)
     torch.abs(grad, out=spare)
-    loss = spare.sum(dim=(0, 1)).div_(count)
+    loss = _sum(spare, (0, 1)).div_(count)
     grad.sign_().div_(count)
     return loss
 
@@ -40,7 +41,7 @@ def logistic(z: Tensor, targets: Tensor, own: bool, grad: Tensor, spare: Tensor)
     spare.add_(grad)
     torch.mul(z, targets, out=grad)
     spare.sub_(grad)
-    loss = spare.sum(dim=(0, 1)).div_(count)
+    loss = _sum(spare, (0, 1)).div_(count)
     torch.sigmoid(z, out=grad)
     grad.sub_(targets).div_(count)
     return loss
@@ -54,8 +55,8 @@ def cross_entropy(z: Tensor, targets: Tensor, own: bool, grad: Tensor, spare: Te
     lines = grad if own else grad.flatten(0, 1)
     picked = grad.gather(1, index)[:, 0] if own else lines[index]
     grad.exp_()
-    total = grad.sum(dim=1)
-    loss = total.log().sub_(picked).sum(dim=0).div_(rows)
+    total = _sum(grad, 1)
+    loss = _sum(total.log().sub_(picked), 0).div_(rows)
     grad.div_(total[:, None])
     if own:
         grad.scatter_(1, index, grad.gather(1, index).sub_(1))
@@ -63,6 +64,11 @@ def cross_entropy(z: Tensor, targets: Tensor, own: bool, grad: Tensor, spare: Te
         lines[index] -= 1
     grad.div_(rows)
     return loss
+
+
+def _sum(numbers: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """The sum, always in the order of the rows: torch's own depends, in its last bits, on the number of seeds."""
+    return torch.from_numpy(np.add.reduce(numbers.numpy(), axis=axes))
 
 
 SCORES: dict[str, Score] = {

@@ -19,8 +19,9 @@ CACHE = 4 << 20
 LEAST, MOST = 128, 1024
 """Seeds per block: with fewer, the calls cost more than the arithmetic; with more, nothing is gained."""
 
-LANES = 16
-"""Blocks are whole multiples of this where they can be."""
+LANES = 64
+"""Blocks are filled up to multiples of this: loops over seeds have no remainder then, which torch computes with other
+instructions, and other last bits, than the rest."""
 
 SLACK = 16 << 20
 """Bytes that are taken whatever the number of seeds: code that is loaded, the allocator's rest."""
@@ -95,7 +96,7 @@ def _cut(seeds: list[int], size: int, workers: int) -> list[list[int]]:
 def _sizes(job: Job) -> tuple[int, int, int]:
     """Numbers in the weights; bytes that a training takes; bytes of the outputs for one row."""
     recipe, data = job.recipe, job.data
-    module = job.module(0)
+    module = job.module(0).eval()
     numbers = sum(p.numel() for p in module.parameters())
     wide = max((p.element_size() for p in module.parameters()), default=4)
     one = [torch.zeros(1, requires_grad=True)]
@@ -138,15 +139,15 @@ def _activity(job: Job, module: torch.nn.Module) -> int:
         for m in module.modules()
     ]
     with torch.no_grad():
-        module(job.data.inputs[:1])
+        module(job.data.inputs)
     for hook in hooks:
         hook.remove()
-    return sum(total) + job.data.inputs[0].numel()
+    return -(-sum(total) // len(job.data.inputs)) + job.data.inputs[0].numel()
 
 
 def _out(job: Job, module: torch.nn.Module) -> int:
     with torch.no_grad():
-        return tensor_of(module(job.data.inputs[:1])).numel()
+        return -(-tensor_of(module(job.data.inputs)).numel() // len(job.data.inputs))
 
 
 def _kept(job: Job, weights: int, per_row: int) -> int:

@@ -85,6 +85,9 @@ class _Stack:
         data = job.data
         self.x, self.y = data.inputs, data.targets
         self.held = data.held_out
+        # Where a row's answer depends on the rows beside it, all are judged at once, as in a training alone.
+        together = any(isinstance(m, nn.modules.batchnorm._NormBase) for m in self.module.modules())
+        self.rows = max(len(self.x), 0 if self.held is None else len(self.held[0])) if together else ROWS
 
     def _loss(self, weights: dict[str, Tensor], rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Any]:
         off: dict[str, Tensor] = {}
@@ -172,9 +175,9 @@ class _Stack:
         held = {name: p.detach() for name, p in self.weights.items()}
         total, outputs, off = torch.zeros(len(self.seeds)), [], {}
         sums = {name: torch.zeros_like(p) for name, p in held.items()}
-        for i in range(0, len(x), ROWS):
-            share = min(ROWS, len(x) - i) / len(x)
-            a, b = x[i : i + ROWS], y[i : i + ROWS]
+        for i in range(0, len(x), self.rows):
+            share = min(self.rows, len(x) - i) / len(x)
+            a, b = x[i : i + self.rows], y[i : i + self.rows]
             if slopes:
                 call = vmap(grad_and_value(self._loss, has_aux=True), in_dims=(0, 0, None, None))
                 grads, (loss, (out, dead)) = call(held, self.rest, a, b)
