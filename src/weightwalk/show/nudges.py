@@ -42,9 +42,7 @@ def nudge_lines(nudge: Any, width: int, worked: int = WORKED) -> Iterator[Text]:
     yield from wrapped(f"loss {nudge.loss} over {examples}; recorded ops in their order: {phases}", width, "", "dim")
     yield from _heading("1 forward and loss", "what the net said, and how far off it was")
     yield from _loss(nudge.compared, width)
-    yield from _heading(
-        "2 backpropagation", "the blame: ∂loss/∂w, how the loss answers to each weight; nothing moves yet"
-    )
+    yield from _heading("2 backpropagation", "the blame: ∂loss/∂w of every weight; none moves yet")
     yield from _blame(nudge, width)
     if nudge.gradients is not None:
         yield from check_lines(nudge.gradients, width)
@@ -90,7 +88,7 @@ def _examples(nudge: Any) -> str:
 # 1 Loss --------------------------------------------------------------------------------------------------------------
 
 SAID = {"numbers": "output", "classes": "p(target)", "bits": "p"}
-TRAINED = {"squared": "squared", "absolute": "absolute", "cross_entropy": "-ln p(target)"}
+COST = {"classes": "-ln p", "bits": "cross-entropy"}
 
 
 def _loss(compared: Any, width: int) -> Iterator[Text]:
@@ -100,20 +98,20 @@ def _loss(compared: Any, width: int) -> Iterator[Text]:
         return
     entropy = compared.kind != "numbers"
     names = ["residual", "absolute", "squared", *(["cross_entropy"] if entropy else [])]
-    heads = ["example", SAID[compared.kind], "target", "residual", "|residual|", "residual²",
-             *(["-ln p(target)"] if entropy else []), "∂loss/∂output"]  # fmt: skip
-    slopes = any(e.slope is not None for e in compared.errors)
-    rows: list[list[object]] = []
-    for e in compared.errors:
-        cells = [e.row, figure(e.said), figure(e.wanted), *(figure(getattr(e, n)) for n in names), figure(e.slope)]
-        rows.append(cells if slopes else cells[:-1])
-    means = ["mean", None, None, *(figure(compared.mean[n]) for n in names), None]
-    rows.append(means if slopes else means[:-1])
-    yield from columns(heads if slopes else heads[:-1], rows, width, total="mean")
+    target = compared.kind != "classes"  # of a class the target is always 1
+    heads = ["example", SAID[compared.kind], *(["target"] if target else []), "residual", "|residual|", "residual²",
+             *([COST[compared.kind]] if entropy else []), "∂loss/∂output"]  # fmt: skip
+    rows: list[list[object]] = [
+        [e.row, figure(e.said), *([figure(e.wanted)] if target else []), *(figure(getattr(e, n)) for n in names),
+         figure(e.slope)]
+        for e in compared.errors
+    ]  # fmt: skip
+    rows.append(["mean", *([None] * (1 + target)), *(figure(compared.mean[n]) for n in names), None])
+    last = None if any(e.slope is not None for e in compared.errors) else -1
+    yield from columns(heads[:last], [row[:last] for row in rows], width, total="mean")
     if compared.omitted:
         yield from wrapped(f"not shown: {compared.omitted:,} more outputs; the means count them", width, style="dim")
-    of = TRAINED.get(compared.trained)
-    what = f"the mean of {_column(compared.trained)}" if of else "by the function that was given"
+    what = f"the mean of {_column(compared)}" if compared.trained else "by the function that was given"
     line = Text("  ")
     line.append(f"loss = {loss}", style="bold")
     line.append(f", {what}", style="")
@@ -121,8 +119,8 @@ def _loss(compared: Any, width: int) -> Iterator[Text]:
     yield from wrapped(_kept_apart(compared), width, "  ", "dim")
 
 
-def _column(trained: str) -> str:
-    return {"squared": "residual²", "absolute": "|residual|", "cross_entropy": "-ln p(target)"}[trained]
+def _column(compared: Any) -> str:
+    return {"squared": "residual²", "absolute": "|residual|"}.get(compared.trained) or COST[compared.kind]
 
 
 def _kept_apart(compared: Any) -> str:
@@ -143,8 +141,10 @@ def _kept_apart(compared: Any) -> str:
 
 def _blame(nudge: Any, width: int) -> Iterator[Text]:
     if not nudge.blames or nudge.blames[0].gradient == 0:
-        yield from wrapped("Every gradient is exactly 0 here: no small change of any weight changes the loss, so "
-                           "gradient descent stands still.", width, style="yellow")  # fmt: skip
+        text = (
+            "Every gradient is exactly 0 here, and gradient descent stands still: a flat place, or a kink whose flat "
+        )
+        yield from wrapped(f"{text}side was taken (--check-gradients tells them apart).", width, style="yellow")
         return
     rows = [(b.label, figure(b.value), figure(b.gradient), figure(float(RAISED) * b.gradient, 3), _asks(b.gradient))
             for b in nudge.blames]  # fmt: skip
@@ -161,6 +161,12 @@ def _blame(nudge: Any, width: int) -> Iterator[Text]:
     if len(nudge.tensors) > 1:
         yield Text("")
         yield from _tensors(nudge, width)
+    if nudge.unused:
+        yield from wrapped(f"Nothing read {_some(nudge.unused)}.", width, style="yellow")
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + " ..." * (len(names) > most)
 
 
 def _asks(gradient: float) -> str:
@@ -188,7 +194,7 @@ def _tensors(nudge: Any, width: int, most: int = 16) -> Iterator[Text]:
                            style="dim")  # fmt: skip
     unreached = [t.name for t in nudge.tensors if t.gradient is None]
     if unreached:
-        yield from wrapped(f"No gradient reached {', '.join(unreached[:6])}{' ...' * (len(unreached) > 6)}.", width)
+        yield from wrapped(f"No gradient reached {_some(unreached)}.", width)
 
 
 # 3 Nudge -------------------------------------------------------------------------------------------------------------
@@ -253,8 +259,8 @@ def moved(movement: Any) -> str:
         text += f", by {m.distinct:,} different amounts"
     still = m.weights - m.moved
     reasons = []
-    if m.without_gradient and still:
-        reasons.append(f"{m.without_gradient:,} have a gradient of exactly 0")
+    if m.resting:
+        reasons.append(f"{m.resting:,} have a gradient of exactly 0")
     if m.swallowed:
         reasons.append(f"in {m.swallowed:,} the nudge was too small for the float that holds the weight")
     return text + (f"; {still:,} stayed: {' and '.join(reasons)}" if still and reasons else "") + "."

@@ -29,7 +29,7 @@ class Parameter:
     @property
     def nudge(self) -> np.ndarray:
         """What was added, exactly: the difference of two recorded numbers, in float64."""
-        return self.after.astype(np.float64) - self.before.astype(np.float64)
+        return np.asarray(self.after.astype(np.float64) - self.before.astype(np.float64))
 
 
 def parameters(walk: Walk, names: Sequence[str]) -> Iterator[Parameter]:
@@ -107,18 +107,19 @@ def tensors(found: Sequence[Parameter]) -> tuple[Tensor, ...]:
 def movement(found: Sequence[Parameter]) -> Movement:
     """How many weights moved, which way, and by how many different amounts."""
     weights = sum(p.before.size for p in found)
-    raised = lowered = still = swallowed = 0
+    raised = lowered = flat = resting = swallowed = 0
     amounts = []
     for p in found:
         nudge = p.nudge
         raised += int((nudge > 0).sum())
         lowered += int((nudge < 0).sum())
-        still += int((p.gradient == 0).sum())
+        flat += int((p.gradient == 0).sum())
+        resting += int(((nudge == 0) & (p.gradient == 0)).sum())
         swallowed += int(((nudge == 0) & (p.gradient != 0)).sum())
         if weights <= COUNTED:
             amounts.append(nudge[nudge != 0])
     distinct = len(np.unique(np.concatenate(amounts))) if amounts else None
-    return Movement(weights, raised + lowered, raised, lowered, distinct, still, swallowed)
+    return Movement(weights, raised + lowered, raised, lowered, distinct, flat, resting, swallowed)
 
 
 def share_of(found: Sequence[Parameter], shown: Sequence[Blame]) -> tuple[float, float]:

@@ -118,6 +118,7 @@ def gradient_of_output(walk: Walk, shape: tuple[int, ...]) -> Value | None:
         if step.phase != "backward" or step.forward != output.producer:
             continue
         for value in step.inputs():
-            if value.shape == output.shape and value.kept and value.producer is not None and value.id != output.id:
+            made = value.step
+            if value.shape == output.shape and value.kept and made is not None and made.phase == "backward":
                 return value
     return None

@@ -175,6 +175,7 @@ class Movement:
         lowered: How many of them shrank.
         distinct: How many different amounts there are among the moved; None where there are too many to count.
         without_gradient: Weights whose gradient is exactly 0.
+        resting: Weights without a gradient that did not move.
         swallowed: Weights with a gradient that did not move: their nudge was less than half the spacing of floats
             there, or weight decay undid it.
     """
@@ -185,6 +186,7 @@ class Movement:
     lowered: int
     distinct: int | None
     without_gradient: int
+    resting: int
     swallowed: int
 
 
@@ -332,6 +334,7 @@ class Nudge:
         rivals: Other optimizers on the same gradients, where asked for.
         accounts: Gradients as sums of what made them, where asked for.
         phases: Steps of the walk by phase, in the order in which they ran.
+        unused: Parameters that nothing in the step read; they are counted nowhere.
         walk: The record itself.
     """
 
@@ -359,6 +362,7 @@ class Nudge:
     rivals: tuple[Rival, ...] = ()
     accounts: tuple[Account, ...] = ()
     phases: Mapping[str, int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
     walk: Walk | None = field(default=None, repr=False, compare=False)
 
     def frame(self) -> DataFrame:

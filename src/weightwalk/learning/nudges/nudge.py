@@ -116,7 +116,9 @@ def nudge(
         compare = list(dict.fromkeys([problem.optimizer, *compare]))
     ran = run(problem, compare)
     walk = ran.walk
-    found = list(blaming.parameters(walk, [n for n, p in ran.module.named_parameters() if p.requires_grad]))
+    names = [n for n, p in ran.module.named_parameters() if p.requires_grad]
+    found = list(blaming.parameters(walk, names))
+    unused = tuple(n for n in names if n not in walk.given)
     best = blaming.ranked(found, top)
     blames = tuple(blaming.blame(p, i) for p, i in best)
     share, rest = blaming.share_of(found, blames)
@@ -134,7 +136,7 @@ def nudge(
         problem.name, called, problem.optimizer, problem.lr, {k: ran.group[k] for k in TELLING if k in ran.group},
         problem.steps, seed, tuple(said[:SHOWN]), len(ran.rows), len(problem.inputs), compared, blames, share, rest,
         blaming.tensors(found), sheets, blaming.movement(found), outcome, "" if report is None else _verified(report),
-        ok, checked, rivals, accounts, dict(Counter(s.phase for s in walk.steps)), walk,
+        ok, checked, rivals, accounts, dict(Counter(s.phase for s in walk.steps)), unused, walk,
     )  # fmt: skip
 
 
@@ -243,8 +245,9 @@ def _rivals(
     gradients = [p.gradient.reshape(-1).astype(np.float64) for p in found]
     long = float(np.sqrt(sum(g @ g for g in gradients)))
     at = {id(p): k for k, p in enumerate(found)}
+    trained = [n for n, p in ran.module.named_parameters() if p.requires_grad]
     for shadow in ran.shadows:
-        new = [p.detach() for p in shadow.ours]
+        new = [p.detach() for n, p in zip(trained, shadow.ours, strict=True) if n in losses.names]
         losses.set(new)
         after = losses.value()
         steps = [(n.double() - o.double()).reshape(-1).numpy() for n, o in zip(new, old, strict=True)]

@@ -156,8 +156,8 @@ def copied(module: nn.Module) -> nn.Module:
         made = copy.deepcopy(module)
     except Exception as error:
         raise UsageError(
-            f"The net cannot be copied ({type(error).__name__}: {error}), and a step is walked on a copy: does it hold "
-            "tensors that were computed with gradients? Make them parameters or buffers."
+            f"The net cannot be copied ({type(error).__name__}: {str(error)[:90]}), and a step is walked on a copy: does "
+            "it hold tensors that were computed with gradients? Make them parameters or buffers."
         ) from error
     for parameter in made.parameters():
         parameter.grad = None
@@ -222,7 +222,7 @@ class Losses:
 
     def __init__(self, problem: Problem, ran: Ran) -> None:
         self.criterion, self.call, self.seed = problem.criterion, problem.call, problem.seed
-        self.names = [n for n, p in ran.module.named_parameters() if p.requires_grad]
+        self.names = [n for n, p in ran.module.named_parameters() if p.requires_grad and n in ran.walk.given]
         own = next(p.dtype for p in ran.module.parameters() if p.requires_grad)
         self.module, self.x, self.y = ran.module, ran.x, ran.y
         self.dtype = own
@@ -230,7 +230,8 @@ class Losses:
             self._widen(ran)
         if self.module is ran.module:
             self.module = copied(ran.module)
-        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
+        named = dict(self.module.named_parameters())
+        self.parameters = [named[n] for n in self.names]
 
     def _widen(self, ran: Ran) -> None:
         wide = copied(ran.module).double()
