@@ -219,7 +219,18 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_it_with_130_and_a_word() -> None:
+def test_an_interrupt_is_130_and_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("weightwalk.learning.censuses.engine.train_many", interrupted)
+    result = run("hello6", "--seeds", "3", "--frame", str(tmp_path / "a.csv"))
+    assert (result.exit_code, result.stdout, result.stderr.strip()) == (130, "", "interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_real_process_with_130_and_a_word() -> None:
     import signal
 
     words = [sys.executable, "-m", "weightwalk", "census", "hello6", "--seeds", "200000"]

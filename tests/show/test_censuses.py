@@ -57,9 +57,9 @@ def test_numbers_are_written_as_they_are() -> None:
 def test_a_contrast_says_whether_it_helps(grid: Any, low: float, high: float, said: str) -> None:
     contrast = grid.contrasts[0]
     gap = type(contrast.gap)((low + high) / 2, low, high)
-    made = type(contrast)(**{**vars(contrast), "gap": gap, "gained": 0, "lost": 0, "apart": 1e-7})
+    made = type(contrast)(**{**vars(contrast), "gap": gap, "gained": 0, "lost": 0, "apart": 1e-7, "typical": 1e-8})
     text = contrast_words(made, 10)
-    assert said in text and "no answer differs by more than 1e-07" in text
+    assert said in text and "differ by 1e-08 (median) to 1e-07 (at most)" in text
 
 
 @pytest.mark.parametrize("ending", [".svg", ".png", ".pdf"])

@@ -290,7 +290,9 @@ def contrast_words(contrast: Any, seeds: int) -> str:
     if contrast.gained or contrast.lost:
         text += f"; {contrast.gained:,} seeds gained, {contrast.lost:,} lost"
     if contrast.apart is not None and not (contrast.gained or contrast.lost):
-        text += f"; the same seeds, and no answer differs by more than {short(contrast.apart)}"
+        text += "; the same seeds"
+        if contrast.typical is not None:
+            text += f", whose answers differ by {short(contrast.typical)} (median) to {short(contrast.apart)} (at most)"
     return text
 
 

@@ -89,7 +89,10 @@ def test_contrasts_hold_all_else_the_same(grid: Any) -> None:
     solved = [set(c.seeds_with("solved").tolist()) for c in (first, second)]
     assert (contrast.gained, contrast.lost) == (len(solved[1] - solved[0]), len(solved[0] - solved[1]))
     assert contrast.gap == newcombe(first.outcomes["solved"], second.outcomes["solved"])
-    assert contrast.apart == pytest.approx(float(np.abs(first.outputs - second.outputs).max()))
+    far = np.abs(first.outputs - second.outputs).max(axis=(1, 2))
+    assert contrast.apart == pytest.approx(float(far.max())) and contrast.typical == pytest.approx(
+        float(np.median(far))
+    )
 
 
 def test_shuffling_a_full_batch_changes_rounding_alone() -> None:

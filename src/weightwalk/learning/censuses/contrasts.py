@@ -38,10 +38,12 @@ def _is(cell: Cell, settings: Mapping[str, Any]) -> bool:
 def _contrast(axis: Axis, held: Mapping[str, Any], first: Cell, second: Cell, outcome: str) -> Contrast:
     before, after = first.outcomes[outcome], second.outcomes[outcome]
     one, two = first.outcome == 0, second.outcome == 0
-    apart = None
+    apart = typical = None
     if first.outputs is not None and second.outputs is not None and first.outputs.shape == second.outputs.shape:
         with np.errstate(invalid="ignore"):
-            apart = float(np.nanmax(np.abs(first.outputs - second.outputs), initial=0.0))
+            far = np.abs(first.outputs - second.outputs).reshape(len(one), -1).max(axis=1)
+        known = far[~np.isnan(far)]
+        apart, typical = (float(f(known)) if len(known) else None for f in (np.max, np.median))
     return Contrast(
         axis.label,
         held,
@@ -54,6 +56,7 @@ def _contrast(axis: Axis, held: Mapping[str, Any], first: Cell, second: Cell, ou
         int(np.count_nonzero(two & ~one)),
         int(np.count_nonzero(one & ~two)),
         apart,
+        typical,
     )
 
 

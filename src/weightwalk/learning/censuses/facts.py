@@ -145,6 +145,7 @@ class Contrast:
         lost: Seeds that have it in the first only.
         apart: Greatest difference between two answers of the same seed; None for nets of different outputs, or where
             they were too many to be kept.
+        typical: The greatest difference within one seed, median over the seeds.
     """
 
     axis: str
@@ -158,6 +159,7 @@ class Contrast:
     gained: int
     lost: int
     apart: float | None
+    typical: float | None
 
 
 @dataclass(frozen=True)
