@@ -176,16 +176,17 @@ def test_scaled_inputs_are_descent_on_the_scaled_bowl(found: Neuron) -> None:
 
 
 def test_a_neuron_inside_a_net_has_the_nets_loss() -> None:
-    net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    first, last = nn.Linear(3, 5).double(), nn.Linear(5, 1).double()
+    net = nn.Sequential(first, nn.Tanh(), last)
     x, y = torch.randn(20, 3).double(), torch.randn(20, 1).double()
     hooks = [len(m._forward_pre_hooks) for m in net.modules()]
     made = hidden_neuron(net, x, y, pair=(1, 3), grid=5)
     assert hooks == [len(m._forward_pre_hooks) for m in net.modules()] and net.training
     assert made.at_loss == pytest.approx(float(nn.functional.mse_loss(net(x), y).detach()), rel=1e-12)
-    hidden = torch.tanh(nn.functional.linear(x, *net[0].parameters())).detach().numpy()
+    hidden = torch.tanh(first(x)).detach().numpy()
     assert hidden.shape[1] == 5 and "5 hidden ones" in made.source
     np.testing.assert_allclose(made.inputs, hidden[:, [1, 3]])
-    moved = net[2].weight.detach().clone()
+    moved = last.weight.detach().clone()
     moved[0, 1], moved[0, 3] = 0.7, -0.2
     out = torch.func.functional_call(net, {"2.weight": moved}, (x,))
     assert float(made.every.bowl(np.array([0.7, -0.2]))) == pytest.approx(

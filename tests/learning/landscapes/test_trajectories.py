@@ -79,11 +79,11 @@ def test_true_and_drawn_losses_are_losses_of_these_very_weights(found: Trajector
     u, v = found.plane.u, found.plane.v
     for t in (0, 3, 12):
         copy.load_state_dict(dict(history.snapshots[t].weights))
-        assert found.true[t] == pytest.approx(float(nn.functional.mse_loss(copy(X), Y)), rel=1e-12)
+        assert found.true[t] == pytest.approx(float(nn.functional.mse_loss(copy(X), Y).detach()), rel=1e-12)
         a, b = found.coordinates[t]
         end = history.snapshots[-1].weights
         copy.load_state_dict({n: end[n] + a * u[n] + b * v[n] for n in end})  # type: ignore[index]
-        assert found.drawn[t] == pytest.approx(float(nn.functional.mse_loss(copy(X), Y)), rel=1e-10)
+        assert found.drawn[t] == pytest.approx(float(nn.functional.mse_loss(copy(X), Y).detach()), rel=1e-10)
     assert found.true[-1] == found.drawn[-1] == pytest.approx(history.final, rel=1e-12)
     assert found.true[0] == pytest.approx(history.losses[0], rel=1e-12)
     gap = np.abs(np.log(found.drawn / found.true))
@@ -134,7 +134,7 @@ def test_buffers_are_the_checkpoints_own() -> None:
     copy = deepcopy(module)
     copy.load_state_dict(dict(kept[1].weights))
     copy.eval()
-    assert made.true[1] == pytest.approx(float(nn.functional.mse_loss(copy(X), Y)), rel=1e-12)
+    assert made.true[1] == pytest.approx(float(nn.functional.mse_loss(copy(X), Y).detach()), rel=1e-12)
     assert "own buffers" in made.note
 
 
