@@ -53,6 +53,9 @@ API = {
     ),
     "Learning": (
         "weightwalk:train", "weightwalk.learning.train:History", "weightwalk.learning.train:Snapshot",
+        "weightwalk.learning.history:Event", "weightwalk.learning.history:BadNumber",
+        "weightwalk.learning.history:NotFiniteError", "weightwalk.learning.runs.schedules:schedule_of",
+        "weightwalk.learning.runs.folder:run_weights", "weightwalk.learning.plateaus:plateau",
         "weightwalk.learning.tasks:Task", "weightwalk.learning.tasks:Data", "weightwalk.learning.tasks:task_of",
     ),
     "Comparing": (

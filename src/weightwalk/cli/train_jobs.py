@@ -50,7 +50,9 @@ def single(net: str | None, lr: float | None, options: dict[str, Any]) -> tuple[
     except TrainingInterrupted as stopped:
         _tell_interrupted(stopped, folder)
         raise
-    common.note(f"{history.updates:,} updates in {history.seconds:.1f} s, {history.updates_per_second:,.0f} per second")
+    if sys.stderr.isatty():  # it differs from time to time, so it is for the person only
+        speed = f"{history.updates_per_second:,.0f} per second"
+        common.note(f"{history.updates:,} updates in {history.seconds:.1f} s, {speed}")
     facts = told(task.name, task.description, history, task.data, dict(task.shape))
     if folder is not None and not (Path(folder) / "weights.safetensors").is_file():
         common.note(f"Error: {folder} does not hold the end of this training: it could not be written.")

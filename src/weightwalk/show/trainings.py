@@ -102,7 +102,7 @@ def verdict(plateau: Any) -> str:
             "the Hessian whether this is a minimum, a saddle or a plain"
         )
     if plateau.verdict == "falling":
-        return f"still falling: {change}; more epochs would lower it further"
+        return f"still falling: {change}; it had not flattened when the training ended"
     return f"rising: {change}; a lower learning rate is the first thing to try"
 
 
