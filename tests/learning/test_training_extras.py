@@ -214,7 +214,7 @@ def test_verdicts() -> None:
     assert plateau(falling).verdict == "falling"
     assert plateau(falling[::-1]).verdict == "rising"
     assert plateau([1.0] * 30).verdict == "flat" and plateau([1.0] * 30).since == 0
-    assert plateau([0.0] * 30).verdict == "flat"
+    assert plateau([0.0] * 30).verdict == plateau([1.0] * 5 + [1e-14, 2e-14] * 9).verdict == "zero"
     assert plateau([1.0] * 9).verdict == "too short"
     assert plateau([]).verdict == "too short"
     late = plateau(falling + [falling[-1]] * 100, window=10)

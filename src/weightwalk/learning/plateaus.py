@@ -18,6 +18,7 @@ from weightwalk.errors import UsageError
 
 EPSILON = 0.01
 LEAST = 10
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Plateau:
     """How a loss curve ends.
 
     Attributes:
-        verdict: ``"falling"``, ``"flat"``, ``"rising"``, or ``"too short"`` for fewer numbers than the window.
+        verdict: ``"falling"``, ``"flat"``, ``"rising"``; ``"zero"`` where the window's mean is below `ROUNDING` of the
+            greatest loss, so that rounding decides whether it rises; ``"too short"`` for fewer numbers than the window.
         change: The straight line of least squares through the last `window` losses: its rise over the window, as a
             share of their mean. NaN where it is too short.
         window: How many losses that line goes through.
@@ -72,6 +74,8 @@ def plateau(losses: Sequence[float], window: int | None = None, epsilon: float =
         return Plateau("too short", math.nan, size, epsilon, None, first, last)
     changes = _changes(numbers, size)
     change = float(changes[-1])
+    if numbers[-size:].mean() <= ROUNDING * numbers.max():
+        return Plateau("zero", change, size, epsilon, None, first, last)
     if abs(change) >= epsilon or math.isnan(change):
         return Plateau("falling" if change < 0 else "rising", change, size, epsilon, None, first, last)
     moving = np.flatnonzero(np.abs(changes) >= epsilon)

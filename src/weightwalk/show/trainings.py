@@ -101,6 +101,8 @@ def verdict(plateau: Any) -> str:
             f"{since}: the loss {how}. That says that it stopped improving, not why: weightwalk diagnose asks "
             "the Hessian whether this is a minimum, a saddle or a plain"
         )
+    if plateau.verdict == "zero":
+        return "as good as zero: so far below the loss at the start that rounding decides whether it rises or falls"
     if plateau.verdict == "falling":
         return f"still falling: {change}; it had not flattened when the training ended"
     return f"rising: {change}; a lower learning rate is the first thing to try"
