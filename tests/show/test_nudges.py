@@ -1,4 +1,4 @@
-"""A training step and a neuron as people see them: lines that fit, words that are right, pictures that say what they hide."""
+"""A training step and a neuron as people see them: lines that fit, and pictures that say what they hide."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def step() -> Nudge:
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_prose_fits_the_width_and_tables_stay_whole(step: Nudge, width: int) -> None:
     lines = plain(step, width).splitlines()
-    prose = [line for line in lines if not re.search(r"\d\s{2,}-?\d|─|=", line)]
+    prose = [line for line in lines if not re.search(r"\S\s{2,}\S|─|=", line)]
     assert max(map(cell_len, prose)) <= width
     assert not any(line != line.rstrip() for line in lines)
 

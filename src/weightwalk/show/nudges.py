@@ -155,8 +155,11 @@ def _blame(nudge: Any, width: int) -> Iterator[Text]:
     told += "Σ|∂loss/∂w|"
     if others:
         zero = movement.without_gradient
-        told += f"; the other {others:,} together have a gradient of norm {nudge.rest:.3g}"
-        told += f", {zero:,} of them exactly 0" if zero else ""
+        told += f"; the other {others:,} "
+        if zero >= others:
+            told += "have a gradient of exactly 0"
+        else:
+            told += f"together have a gradient of norm {nudge.rest:.3g}" + (f", {zero:,} of them 0" if zero else "")
     yield from wrapped(f"{told}.", width, "  ", "dim")
     if len(nudge.tensors) > 1:
         yield Text("")

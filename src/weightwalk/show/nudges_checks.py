@@ -56,13 +56,13 @@ def account_section(account: Any, width: int) -> Iterator[Text]:
 def rival_lines(nudge: Any, width: int, most: int = 6) -> Iterator[Text]:
     """One gradient, many optimizers."""
     yield Text("")
-    yield Text("  same gradients, other optimizers", style="bold")
+    yield Text("  same gradients, other optimizers: how far each would move a weight", style="bold")
     names = [r.optimizer for r in nudge.rivals]
     rows: list[Sequence[object]] = [
         (b.label, _d(b.gradient, 4), *(_d(r.nudges[i], 4) for r in nudge.rivals))
         for i, b in enumerate(nudge.blames[:most])
     ]
-    yield from columns(("weight", "∂loss/∂w", *(f"nudge, {n}" for n in names)), rows, width)
+    yield from columns(("weight", "∂loss/∂w", *names), rows, width)
     yield Text("")
     steps = [(r.optimizer, _d(r.norm, 4), _d(r.cosine, 4), _d(r.first, 4), _d(r.changed, 4), _d(r.after, 6))
              for r in nudge.rivals]  # fmt: skip

@@ -156,8 +156,8 @@ def copied(module: nn.Module) -> nn.Module:
         made = copy.deepcopy(module)
     except Exception as error:
         raise UsageError(
-            f"The net cannot be copied ({type(error).__name__}: {str(error)[:90]}), and a step is walked on a copy: does "
-            "it hold tensors that were computed with gradients? Make them parameters or buffers."
+            f"The net cannot be copied ({type(error).__name__}: {str(error)[:90]}), and a step is walked on a copy: "
+            "does it hold tensors that were computed with gradients? Make them parameters or buffers."
         ) from error
     for parameter in made.parameters():
         parameter.grad = None
