@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import t as t_distribution
 
 from weightwalk.errors import UsageError
 from weightwalk.learning.fitting.stacks import Progress, fit_many, started
@@ -30,7 +32,7 @@ class Law:
         low: Fewest examples that it was fitted to.
         high: Most.
         slope: Of ln loss against ln examples, by least squares on the means.
-        interval: 95 %: percentiles over draws of the seeds with repetition.
+        interval: 95 %: Student's, with the standard error over draws of the seeds with repetition.
         scale: So that the law gives the loss itself.
     """
 
@@ -191,11 +193,14 @@ def bent_law(sizes: np.ndarray, held: np.ndarray) -> tuple[Law, Law | None, floa
 
     The means are fitted by one straight line in logarithms, and by two that meet at one of the sizes. The bend is
     believed if it lowers the Bayesian information criterion, ``K ln(error / K) + p ln K`` with p = 2 numbers against 4,
-    and if the intervals of the two slopes, from draws of the seeds with repetition, do not overlap.
+    if the slopes differ by 0.2 or more, and if their intervals do not overlap.
 
     Args:
         sizes: (K,) numbers of examples, increasing.
         held: (S, K) losses.
+
+    Raises:
+        UsageError: Fewer than two sizes with a net that did not diverge.
 
     Returns:
         The law, the law behind the bend or None, and which share of the squared error the best bend takes away.
@@ -205,28 +210,42 @@ def bent_law(sizes: np.ndarray, held: np.ndarray) -> tuple[Law, Law | None, floa
     >>> round(law.slope, 6), after
     (-1.0, None)
     """
+    sound = np.isfinite(held) & (held > 0)
+    some = sound.any(axis=0)
+    sizes, held, sound = sizes[some], held[:, some], sound[:, some]
+    if len(sizes) < 2:
+        raise UsageError("Every net diverged at all sizes but one: there is no curve; lower the learning rate.")
     t = np.log(sizes)
-    usable = np.where(np.isfinite(held) & (held > 0), held, np.nan)
-    means = np.log(np.nanmean(usable, axis=0))
+    means = _log_means(held, sound, None)
     rng = np.random.default_rng(0)
-    resampled = [
-        np.log(np.nanmean(usable[rng.integers(len(held), size=len(held))], axis=0)) for _ in range(DRAWS)
-    ]  # fmt: skip
+    resampled = []
+    for _ in range(DRAWS):
+        pick = rng.integers(len(held), size=len(held))
+        resampled.append(_log_means(held[pick], sound[pick], means))
     one = _line(t, means, None)
     straight = float(np.sum((means - one[0] - one[1] * t) ** 2))
-    whole = _law(sizes, one, [_line(t, r, None)[1] for r in resampled], 0, len(sizes) - 1)
-    tried = [(_misfit(t, means, k), k) for k in range(1, len(sizes) - 1)]
-    least, bend = min(tried)
+    whole = _law(sizes, one, [_line(t, r, None)[1] for r in resampled], len(held), 0, len(sizes) - 1)
+    least, bend = min(((_misfit(t, means, k), k) for k in range(1, len(sizes) - 1)), default=(straight, 0))
     gain = min(1 - least / straight, 1 - 1e-12) if straight > 1e-20 else 0.0
     if len(sizes) < 5 or straight < 1e-20 or len(sizes) * np.log(1 - gain) + 2 * np.log(len(sizes)) > 0:
         return whole, None, gain
     first, second = _line(t, means, bend), [_line(t, r, bend) for r in resampled]
-    before = _law(sizes, first[:2], [r[1] for r in second], 0, bend)
+    before = _law(sizes, first[:2], [r[1] for r in second], len(held), 0, bend)
     join = first[0] + first[1] * t[bend]
     behind = (join - first[2] * t[bend], first[2])
-    after = _law(sizes, behind, [r[2] for r in second], bend, len(sizes) - 1)
+    after = _law(sizes, behind, [r[2] for r in second], len(held), bend, len(sizes) - 1)
+    if abs(before.slope - after.slope) < 0.2:
+        return whole, None, gain
     apart = before.interval[1] < after.interval[0] or after.interval[1] < before.interval[0]
     return (before, after, gain) if apart else (whole, None, gain)
+
+
+def _log_means(held: np.ndarray, sound: np.ndarray, otherwise: np.ndarray | None) -> np.ndarray:
+    """ln of the mean over the nets that did not diverge; `otherwise` where a draw has none of them."""
+    count = sound.sum(axis=0)
+    total = np.where(sound, held, 0.0).sum(axis=0)
+    made = np.log(np.where(count > 0, total, 1.0) / np.maximum(count, 1))
+    return made if otherwise is None else np.where(count > 0, made, otherwise)
 
 
 def _line(t: np.ndarray, y: np.ndarray, bend: int | None) -> tuple[float, ...]:
@@ -242,6 +261,13 @@ def _misfit(t: np.ndarray, y: np.ndarray, bend: int) -> float:
     return float(np.sum((y - a - b * low - c * (t - low)) ** 2))
 
 
-def _law(sizes: np.ndarray, line: Sequence[float], slopes: Sequence[float], first: int, last: int) -> Law:
-    low, high = np.quantile(slopes, [0.025, 0.975])
-    return Law(int(sizes[first]), int(sizes[last]), line[1], (float(low), float(high)), float(np.exp(line[0])))
+def _law(
+    sizes: np.ndarray, line: Sequence[float], slopes: Sequence[float], seeds: int, first: int, last: int
+) -> Law:  # fmt: skip
+    """A law with its interval: NaN from a single seed, of which nothing can be drawn."""
+    half = math.nan
+    if seeds > 1:
+        half = float(t_distribution.ppf(0.975, seeds - 1) * np.std(slopes) * math.sqrt(seeds / (seeds - 1)))
+    return Law(
+        int(sizes[first]), int(sizes[last]), line[1], (line[1] - half, line[1] + half), float(np.exp(line[0]))
+    )  # fmt: skip

@@ -368,7 +368,7 @@ def _moment(
 def _recalled(
     net: nn.Module, weights: dict[str, Tensor], documents: list[list[int]], context: int, end: int
 ) -> tuple[int, int]:  # fmt: skip
-    """Documents that the net, taking the likeliest token each time, goes on with to the letter; and how many it is asked.
+    """Documents that the net, by the likeliest token each time, goes on with to the letter; and how many it is asked.
 
     All are continued at once: a continuation is right as long as every token so far was, so that it is enough to look
     at what the net says after the true tokens.
