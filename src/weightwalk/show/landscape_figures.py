@@ -139,9 +139,12 @@ def legend_room(paths: Sequence[Any]) -> float:
 
 
 def plain_ticks(axis: Any) -> None:
-    """Numbers as they are written, on a logarithmic axis too."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    """Numbers as they are written, on a logarithmic axis too, and enough of them where it spans few decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and low > 0 and high < 300 * low:
+        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_formatter(NullFormatter())
 

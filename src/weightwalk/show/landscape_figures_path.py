@@ -68,7 +68,7 @@ def _losses(axes: Any, path: Any, name: str) -> None:
         plain_ticks(axes.yaxis)
     _epochs(axes, epochs)
     axes.set_ylabel(name, fontsize=8.5)
-    axes.legend(fontsize=7.4, frameon=False, loc="upper right", labelcolor=INK)
+    axes.legend(fontsize=7.4, frameon=True, framealpha=0.85, edgecolor="none", loc="best", labelcolor=INK)
     w = path.worst
     text = f"worst at epoch {path.epochs[w]:,}: {path.drawn[w]:.3g} drawn, {path.true[w]:.3g} true"
     axes.set_title(text, fontsize=8.5, loc="left")
