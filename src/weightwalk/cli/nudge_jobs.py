@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from weightwalk.cli import common
@@ -40,7 +41,7 @@ def step_of(net: str, given: str | None, options: Mapping[str, Any]) -> Nudge:
                 f"{net!r} brings no examples along: give an input, as in `weightwalk nudge {net} {example}`, or --data."
             )
         task = chosen_task(net, options["data"], options["loss"], shape)
-        with common.counting("checking gradients") as progress, common.working("walking the step"):
+        with _showing(options) as progress:
             return nudge(task, progress=progress, **asked)
     if options["data"] is not None:
         raise UsageError("An INPUT and --data are two sources of examples; give one of them.")
@@ -48,8 +49,19 @@ def step_of(net: str, given: str | None, options: Mapping[str, Any]) -> Nudge:
         raise UsageError(f"A net with an INPUT has no {', '.join(shape)} to set; that is for tasks.")
     loaded = common.net_of(net, fresh=options["fresh"], seed=options["seed"])
     module, x, y, extra = _example(loaded, given, options["target"])
-    with common.counting("checking gradients") as progress, common.working("walking the step"):
+    with _showing(options) as progress:
         return nudge(module, x, y, loss=options["loss"], name=loaded.name, progress=progress, **extra, **asked)
+
+
+@contextlib.contextmanager
+def _showing(options: Mapping[str, Any]) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar where gradients are checked one by one, else a spinner."""
+    if options["check_gradients"]:
+        with common.counting("checking gradients") as progress:
+            yield progress
+        return
+    with common.working("walking the step"):
+        yield None
 
 
 def _asked(options: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ def check_lines(check: Any, width: int) -> Iterator[Text]:
     """What the central differences say."""
     yield Text("")
     which = f"all {check.weights:,}" if check.checked == check.weights else f"{check.checked:,} of {check.weights:,}"
-    yield Text(f"  checked: {which} gradients against central differences (loss(w+h) - loss(w-h)) / 2h", style="bold")
+    text = f"checked: {which} gradients against central differences (loss(w+h) - loss(w-h)) / 2h"
+    yield from wrapped(text, width, "  ", "bold")
     rows: list[Sequence[object]] = [
         (d.address, _d(d.exact), _d(d.central), _d(d.relative, 2), _d(d.step, 2), d.verdict) for d in check.worst[:5]
     ]

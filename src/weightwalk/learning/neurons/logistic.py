@@ -157,7 +157,7 @@ def logistic_neuron(
 
     Example:
         >>> neuron = logistic_neuron()
-        >>> [round(neuron.p[t], 4) for t in (0, 1, 10, 100)]
+        >>> [round(float(neuron.p[t]), 4) for t in (0, 1, 10, 100)]
         [0.5, 0.5281, 0.7081, 0.954]
         >>> neuron.reached
         {0.9: 45, 0.95: 92, 0.99: 455}
