@@ -161,8 +161,8 @@ def _points(found: Any, most: int | None) -> Any:
         return ()
     from weightwalk.learning.censuses.points import points_of
 
-    with common.working("judging where the failures stopped"):
-        return tuple(points_of(found, cell, most=most) for cell in found.cells)
+    with common.counting("judging where failures stopped") as tell:
+        return tuple(points_of(found, cell, most=most, progress=tell) for cell in found.cells)
 
 
 def _tell(found: Any, points: Any, options: dict[str, Any]) -> None:

@@ -337,10 +337,14 @@ def alone_lines(one: Any, given: str, chosen: bool, width: int) -> Iterator[Text
 
 
 POINTS = {
-    "still moving": "the gradient is not gone: no point at rest, whatever the Hessian says",
-    "saddle": "the gradient is gone, and some direction leads down",
-    "flat": "the gradient is gone, none leads down, some are level to second order",
-    "minimum": "the gradient is gone, and every direction leads up",
+    "not critical": "the gradient is not gone: no point at rest, whatever the Hessian says",
+    "saddle": "at rest, and a direction leads down",
+    "unconfirmed saddle": "at rest, a negative eigenvalue, but no lower loss was found along it",
+    "flat minimum": "at rest, no negative eigenvalue, some that are 0",
+    "minimum": "at rest, and every direction leads up",
+    "refuted minimum": "at rest, no negative eigenvalue, and yet a lower loss nearby: a kink is near",
+    "endless": "flat because probabilities are pinned to 0: the loss nears a floor only as weights grow",
+    "open": "only some eigenvalues known, none of them negative",
 }
 
 
@@ -355,8 +359,8 @@ def point_lines(census: Any, points: Sequence[Any], width: int) -> Iterator[Text
         if not each.looked:
             continue
         yield from share_table("point", list(each.kinds.items()), width, census.confidence)
-        for kind, what in POINTS.items():
-            yield from wrapped(f"{kind}: {what}", width, "  ", "dim")
+        for kind in each.kinds:
+            yield from wrapped(f"{kind}: {POINTS.get(kind, '')}", width, "  ", "dim")
         text = f"|gradient| {_three(each.gradient)} (least, median, greatest); relative {_three(each.relative)}; "
         text += f"negative eigenvalues of {each.weights}: {_three(each.negative)}; at least one in "
         text += f"{each.falls.count:,} of {each.looked:,}"

@@ -7,7 +7,7 @@ gradient and all eigenvalues of its Hessian are computed (in float64), and the f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,17 +17,7 @@ from weightwalk.learning.censuses import engine as engines
 from weightwalk.learning.censuses.facts import Cell, Census, Spread, spread_of
 from weightwalk.learning.censuses.settings import applied
 from weightwalk.learning.censuses.wilson import Share, wilson
-from weightwalk.learning.hessians import spectrum
-
-CRITICAL = 0.01
-"""A gradient counts as gone where moving the weights by their own length changes the loss by less than this part."""
-
-KINDS = {
-    "still moving": "the gradient is not gone: no point at rest, whatever the Hessian",
-    "saddle": "the gradient is gone, and some direction leads down",
-    "flat": "the gradient is gone, no direction curves down, and some are level to second order",
-    "minimum": "the gradient is gone, and every direction curves up",
-}
+from weightwalk.learning.diagnoses.points import CRITICAL, point
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,8 @@ class Points:
         cell: Its name.
         looked: Failures looked at.
         failures: Failures in all.
-        kinds: Kind of point -> share of those looked at.
+        kinds: Kind of point (see `weightwalk.learning.diagnoses.facts.Point`) -> share of those looked at, the most
+            frequent first.
         gradient: Euclidean norm of the gradient.
         relative: That norm times the weights' norm over the loss: the part of the loss that moving by the weights' own
             length would change, to first order.
@@ -64,13 +55,16 @@ class Points:
     kind: tuple[str, ...] = field(repr=False)
 
 
-def points_of(census: Census, cell: Cell, *, most: int = 100) -> Points:
+def points_of(
+    census: Census, cell: Cell, *, most: int = 100, progress: Callable[[int, int], None] | None = None
+) -> Points:
     """Judge the points at which failures (all but the first outcome, and what diverged) stopped.
 
     Args:
         census: The census.
         cell: One of its cells.
         most: Failures to look at, the first by seed.
+        progress: Told how many are done.
     """
     names = list(cell.outcomes)
     failed = (cell.outcome != 0) & (cell.outcome != (names.index("diverged") if "diverged" in names else -1))
@@ -87,18 +81,16 @@ def points_of(census: Census, cell: Cell, *, most: int = 100) -> Points:
         with torch.no_grad():
             for name, p in module.named_parameters():
                 p.copy_(weights[name][k])
-            size = float(torch.cat([p.flatten() for p in module.parameters()]).norm())
-        found = spectrum(module, x, y, loss=recipe["loss"])
-        relative = found.gradient_norm * size / found.loss if found.loss else 0.0
-        rows.append((found.gradient_norm, relative, found.negative))
-        flat = found.flat is None or found.flat > 0
-        rest = "saddle" if found.negative else ("flat" if flat else "minimum")
-        kinds.append("still moving" if relative > CRITICAL else rest)
+        found = point(module, x, y, recipe["loss"])
+        rows.append((found.spectrum.gradient_norm, found.relative_gradient, found.spectrum.negative))
+        kinds.append(found.kind)
+        if progress is not None:
+            progress(k + 1, len(seeds))
     table = np.array(rows, float).reshape(-1, 3)
     counts = Counter(kinds)
     return Points(
         cell.name, len(seeds), int(np.count_nonzero(failed)),
-        {k: wilson(counts[k], len(seeds), census.confidence) for k in KINDS},
+        {k: wilson(n, len(seeds), census.confidence) for k, n in counts.most_common()},
         spread_of(table[:, 0]), spread_of(table[:, 1]), spread_of(table[:, 2]), total,
         wilson(int(np.count_nonzero(table[:, 2])), len(seeds), census.confidence), CRITICAL, seeds, tuple(kinds),
     )  # fmt: skip
