@@ -12,7 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.rounds import ROOT, environment
@@ -20,7 +21,7 @@ from benchmarks.rounds import ROOT, environment
 SUBJECTS: dict[str, dict[str, Any]] = {
     "MLP 10-32-32-16-1": {"widths": (10, 32, 32, 16, 1), "points": 41},
     "MLP 10-90-90-1": {"widths": (10, 90, 90, 1), "points": 41},
-    "GPT of 10M": {"widths": None, "points": 5},
+    "GPT of 10M": {"widths": None, "points": 3},
 }
 OURS, LOOP, STACKED, PEER = "weightwalk", "one call after another", "batched products, 16 points", "loss-landscapes"
 Run = Callable[[], Any]
@@ -36,16 +37,16 @@ def subject(name: str) -> tuple[Any, Any, Any, str]:
         from weightwalk.nets.gpt import GPT, GPTConfig
 
         net = GPT(GPTConfig(vocab_size=2000, n_positions=64, n_embd=256, n_layer=12, n_head=4))
-        tokens = torch.randint(0, 2000, (4, 65))
+        tokens = torch.randint(0, 2000, (2, 65))
         return net, tokens[:, :-1], tokens[:, 1:], "cross_entropy"
     layers: list[Any] = []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
     x = torch.randn(1000, widths[0])
     return torch.nn.Sequential(*layers[:-1]), x, torch.sin(x.sum(dim=1, keepdim=True)), "mse"
 
 
-def runs(name: str, peers: bool) -> dict[str, Run]:
+def runs(name: str, peers: bool, threads: int) -> dict[str, Run]:
     """What takes turns."""
     from weightwalk.learning.landscapes import evaluate
     from weightwalk.learning.landscapes.asked import grid
@@ -57,7 +58,7 @@ def runs(name: str, peers: bool) -> dict[str, Run]:
     plane, steps = random_plane(net), grid(points)
 
     def ours() -> Any:
-        return surface(net, x, y, plane, loss=loss, alphas=steps, threads=1, curvature=False)
+        return surface(net, x, y, plane, loss=loss, alphas=steps, threads=threads, curvature=False)
 
     def loop() -> Any:
         kept = evaluate.leaves_of, evaluate._VMAP_NUMBERS
@@ -68,7 +69,7 @@ def runs(name: str, peers: bool) -> dict[str, Run]:
             evaluate.leaves_of, evaluate._VMAP_NUMBERS = kept
 
     found: dict[str, Run] = {OURS: ours}
-    if SUBJECTS[name]["widths"] is not None:
+    if SUBJECTS[name]["widths"] is not None and threads == 1:
         found |= {LOOP: loop, STACKED: lambda: stacked(net, x, y, plane, steps)}
     if peers:
         found[PEER] = peer(net, x, y, loss, points)
@@ -110,34 +111,47 @@ def peer(net: Any, x: Any, y: Any, loss: str, points: int) -> Run:
     return run
 
 
-def defects() -> dict[str, float]:
-    """Four things about loss-landscapes' planes, measured on every point that it visits."""
+def visits(steps: int) -> tuple[Any, Any, Any, Any]:
+    """The weights of the net, and those of each point that loss-landscapes evaluates: (n,), (rows, columns, n); the
+    directions that it must have drawn; the weights of the net afterwards.
+    """
     import loss_landscapes
     import numpy as np
     import torch
 
     net, _, _, _ = subject("MLP 10-32-32-16-1")
-    before = torch.cat([p.detach().flatten() for p in net.parameters()]).double().numpy()
     seen: list[Any] = []
 
+    def flat(tensors: Any) -> Any:
+        return torch.cat([p.detach().flatten() for p in tensors]).double().numpy().copy()
+
     def metric(model: Any) -> float:
-        weights = model.get_module_parameters().parameters
-        seen.append(torch.cat([p.detach().flatten() for p in weights]).double().numpy().copy())
+        seen.append(flat(model.get_module_parameters().parameters))
         return 0.0
 
-    steps = 10
+    before = flat(net.parameters())
     torch.manual_seed(1)
     loss_landscapes.random_plane(net, metric, 1, steps, normalization="filter")
-    visited = np.array(seen).reshape(steps, steps, -1)
-    visited[1::2] = visited[1::2, ::-1]  # it walks every other row backwards, and writes it down forwards
-    one, two = (visited[2, 0] - visited[0, 0]) / 2, visited[0, 1] - visited[0, 0]
-    places = np.linalg.lstsq(np.stack([one, two], axis=1), (visited - before).reshape(-1, len(before)).T, rcond=None)[0]
-    along = places[1].reshape(steps, steps)[:, 0]
-    after = torch.cat([p.detach().flatten() for p in net.parameters()]).double().numpy()
-    cosine = lambda a, b: float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))  # noqa: E731
+    points = np.array(seen).reshape(steps, steps, -1)
+    points[1::2] = points[1::2, ::-1]  # it walks every other row backwards, and writes it down forwards
+    directions = np.stack([(points[2, 0] - points[0, 0]) / 2, points[0, 1] - points[0, 0]])
+    return before, points, directions, flat(net.parameters())
+
+
+def defects() -> dict[str, float]:
+    """Four things about loss-landscapes' planes, measured on every point that it visits."""
+    import numpy as np
+
+    before, points, (one, two), after = visits(41)
+    there = (points - before).reshape(-1, len(before))
+    along = (there @ np.linalg.pinv(np.stack([one, two]))).reshape(41, 41, 2)
+
+    def cosine(a: Any, b: Any) -> float:
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
     return {
-        "shift of every other row, in steps": float(np.abs(np.diff(along)).mean()),
-        "distance of the net from the nearest point, in steps": float(np.abs(places).max(axis=0).min()),
+        "shift of every other row, in steps": float(np.abs(np.diff(along[:, 0, 1])).mean()),
+        "distance of the net from the nearest of 41 x 41 points, in steps": float(np.linalg.norm(along, axis=2).min()),
         "cosine of a direction with the vector of ones": cosine(two, np.ones_like(two)),
         "cosine of the two directions": cosine(one, two),
         "how far the user's net was moved, in its own norm": float(
@@ -147,53 +161,58 @@ def defects() -> dict[str, float]:
 
 
 def child(spec: dict[str, Any]) -> dict[str, Any]:
-    """Rounds of one subject, in turns; CPU seconds."""
+    """Rounds of one subject, in turns; CPU and wall seconds of each."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(spec["threads"])
     if spec["subject"] == "defects":
         return defects()
-    turns = runs(spec["subject"], spec["peers"])
-    times: dict[str, list[float]] = {name: [] for name in turns}
+    turns = runs(spec["subject"], spec["peers"], spec["threads"])
+    times: dict[str, list[list[float]]] = {name: [] for name in turns}
     for run in turns.values():
         run()  # once to warm up
     names = list(turns)
     for i in range(spec["rounds"]):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            start = time.process_time()
+            start = time.process_time(), time.perf_counter()
             turns[name]()
-            times[name].append(time.process_time() - start)
+            times[name].append([time.process_time() - start[0], time.perf_counter() - start[1]])
     parameters = sum(p.numel() for p in subject(spec["subject"])[0].parameters())
     return {"times": times, "parameters": parameters, "points": SUBJECTS[spec["subject"]]["points"] ** 2}
 
 
 def measure(rounds: int, peers: bool, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Every subject in a process of its own; the ratio of a round is of two runs that stood next to each other."""
+    """Every subject in a process of its own, on one thread: on two, small nets go slower, the peer's many times."""
     found: dict[str, Any] = {}
     for name in SUBJECTS:
         say(f"landscapes: {name}")
-        answer = _run({"subject": name, "rounds": 1 if quick else rounds, "peers": peers})
-        absent = {}
+        spec = {"subject": name, "rounds": 2 if quick else rounds, "peers": peers, "threads": 1}
+        answer, absent = _run(spec), {}
         if "died" in answer and peers:
             absent = {PEER: answer["died"]}
-            answer = _run({"subject": name, "rounds": 1 if quick else rounds, "peers": False})
-        found[name] = {"title": f"Loss over a plane: {name}", "absent": absent, **answer}
+            answer = _run({**spec, "peers": False})
+        found[name] = {"title": f"Loss over a plane: {name}", "threads": 1, "absent": absent, **answer}
     if peers:
         say("landscapes: the points that loss-landscapes visits")
-        found["defects"] = _run({"subject": "defects"})
+        found["defects"] = _run({"subject": "defects", "threads": 1})
     return found
 
 
-def speedup(section: dict[str, Any], name: str) -> float:
-    """How many times longer `name` takes than ours: the median over the rounds."""
-    ours, theirs = section["times"][OURS], section["times"][name]
-    return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+def seconds(section: Mapping[str, Any], name: str) -> list[float]:
+    """CPU time on one thread; on two, wall time, for which they are there."""
+    return [turn[0 if section["threads"] == 1 else 1] for turn in section["times"][name]]
+
+
+def faster(section: Mapping[str, Any], name: str) -> float:
+    """How many times as long as ours another takes: the median over the rounds."""
+    pairs = zip(seconds(section, OURS), seconds(section, name), strict=True)
+    return statistics.median(theirs / ours for ours, theirs in pairs)
 
 
 def _run(spec: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.landscapes", json.dumps(spec)],
-        capture_output=True, text=True, cwd=ROOT, env=environment(1), check=False,
+        capture_output=True, text=True, cwd=ROOT, env=environment(spec["threads"]), check=False,
     )  # fmt: skip
     if done.returncode:
         return {"died": (done.stderr.strip().splitlines() or ["no word"])[-1][:200]}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.figures import Figure, figure, ratio, seconds
+from benchmarks.landscapes import faster
+from benchmarks.landscapes import seconds as seconds_of
 from benchmarks.regions import HOLDS, OURS
 from benchmarks.targets import verdicts
 
@@ -103,6 +105,26 @@ def _regions(section: Mapping[str, Any]) -> Table:
     return Table(section["title"], heads, rows, notes)
 
 
+def _landscapes(section: Mapping[str, Any]) -> Table:
+    """Seconds for a whole grid, and how many times as long as ours."""
+    clock = "CPU s" if section["threads"] == 1 else "wall s"
+    rows = []
+    for name in section.get("times", {}):
+        f = figure(seconds_of(section, name))
+        rows.append((name, f"{faster(section, name):.2f}", f"{f.median:.3f}", f"{f.low:.3f}–{f.high:.3f}"))
+    rows += [(name, "absent", "", why) for name, why in section["absent"].items()]
+    note = (
+        f"{section['points']:,} points, {section['parameters']:,} parameters." if rows and "points" in section else ""
+    )
+    return Table(section["title"], ("", "× ours", clock, "quartiles"), rows, (note,))
+
+
+def _defects(section: Mapping[str, Any]) -> Table:
+    """What loss-landscapes' grids are like; ours are held to the contrary by tests/learning/landscapes."""
+    rows = [(name, f"{value:.3f}" if isinstance(value, float) else str(value)) for name, value in section.items()]
+    return Table("The points that loss-landscapes evaluates", ("", "measured"), rows)
+
+
 def targets_table(results: Mapping[str, Any]) -> Table:
     """Target, limit, measured, met or not."""
     words = {True: "met", False: "NOT MET", None: "NOT MEASURED"}
@@ -122,6 +144,8 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
         yield _opening(sections["opening"])
     for section in sections.get("regions", {}).values():
         yield _regions(section)
+    for name, section in sections.get("landscapes", {}).items():
+        yield _defects(section) if name == "defects" else _landscapes(section)
     yield targets_table(results)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.figures import against, ratio
+from benchmarks.landscapes import PEER, faster
 from benchmarks.regions import OURS
 
 Results = Mapping[str, Any]
@@ -85,6 +86,18 @@ def _regions(s: Results) -> Iterator[Verdict]:
     )  # fmt: skip
 
 
+def _landscapes(s: Results) -> Iterator[Verdict]:
+    least = 1.0 if "GPT" in s["title"] else 2.0
+
+    def measure() -> tuple[bool, str]:
+        if PEER not in s.get("times", {}):
+            raise LookupError(s["absent"].get(PEER, s.get("died", "not part of this run")))
+        return (x := faster(s, PEER)) >= least, f"{x:.2f}×"
+
+    limit = "no slower" if least == 1 else "≥ 2× as fast"
+    yield _judge(f"{s['title']}: against loss-landscapes", limit, measure)
+
+
 _READINGS = (("verify, torch referee", 4.0), ("verify, NumPy referee", 8.0), ("account of one logit", 3.0))
 
 
@@ -110,4 +123,6 @@ def verdicts(results: Results) -> list[Verdict]:
         found.append(_judge(f"{s['title']}: opening it", "< 1 s", lambda: (s["open"] < 1, f"{s['open']:.2f} s")))
     if "2-64-64-64-1" in sections.get("regions", {}):
         found += _regions(sections["regions"]["2-64-64-64-1"])
+    for name, s in sections.get("landscapes", {}).items():
+        found += _landscapes(s) if name != "defects" else ()
     return found
