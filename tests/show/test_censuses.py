@@ -85,3 +85,10 @@ def test_the_picture_says_what_it_shows_and_hides(grid: Any, one: Any, tmp_path:
         ):
             assert words in text.replace("&gt;", ">"), words
     census_figure(one, io.BytesIO())
+
+
+def test_cells_with_different_measures_are_shown_side_by_side() -> None:
+    """A net of ReLUs has kinks; one of identities has none to count."""
+    found = census("linear", seeds=4, vary={"depth": [1], "activation": ["relu", "identity"], "epochs": [3]})
+    page = plain(found)
+    assert re.search(r"identity .* -$", page, re.M) and "kinks: least, median, greatest" in page

@@ -221,12 +221,14 @@ def _many(census: Any, width: int) -> Iterator[Text]:
 
 
 def _measured(census: Any, names: Sequence[str], width: int) -> Iterator[Text]:
-    measures = [n for n in census.cells[0].spreads if any(n in c.spreads for c in census.cells)]
+    measures = list(dict.fromkeys(n for c in census.cells for n in c.spreads))
     if not measures:
         return
     yield Text("")
     heads = (*names, *(f"{m}: least, median, greatest" for m in measures))
-    rows = [(*(said(c.settings[n]) for n in names), *(_three(c.spreads[m]) for m in measures)) for c in census.cells]
+    rows = [
+        (*(said(c.settings[n]) for n in names), *(_three(c.spreads.get(m)) for m in measures)) for c in census.cells
+    ]
     while len(heads) > len(names) + 1 and _wide(heads, rows) > width:
         heads, rows = heads[:-1], [r[:-1] for r in rows]
     yield from right_columns(heads, rows, width)
@@ -236,6 +238,8 @@ def _measured(census: Any, names: Sequence[str], width: int) -> Iterator[Text]:
 
 
 def _three(spread: Any) -> str:
+    if spread is None:
+        return "-"
     return "  ".join(f"{short(v, 3):>8}" for v in (spread.least, spread.median, spread.greatest))
 
 
