@@ -85,9 +85,8 @@ def test_the_root_of_eight() -> None:
     page = good("fit", "beyond", *LIGHT["beyond"])
     for line in ("1     3 ", "2     2.8333", "3     2.8284314", "4     2.8284271247494", "5     2.82842712474619009"):
         assert line in page
-    assert "-4.4e-16" in page and "Held in fractions, nothing rounded: yes, for the first 8 steps" in " ".join(
-        page.split()
-    )
+    assert "-4.4e-16" in page
+    assert "Held in fractions, nothing rounded: yes, for the first 8 steps" in " ".join(page.split())
 
 
 REFUSED = [

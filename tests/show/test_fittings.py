@@ -47,17 +47,22 @@ def test_a_single_seed_has_no_interval_and_no_error(name: str) -> None:
     assert "nan" not in page.lower().replace("nan.", "")
 
 
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
-def test_pictures(facts, kind: str, tmp_path: Path) -> None:
+def test_a_picture_says_what_it_leaves_out(facts, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    path = tmp_path / "figure.svg"
+    fitting_figure(facts, path)
+    words = " ".join(re.findall(r">([^<>]+)</text>", path.read_text(encoding="utf-8")))
+    assert re.search(r"[Nn]ot drawn|not drawn", words), words
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
+def test_the_same_facts_are_the_same_picture(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    facts = MAKERS["data"](2)
     paths = [tmp_path / f"{i}.{kind}" for i in range(2)]
     for path in paths:
         fitting_figure(facts, path)
     assert paths[0].read_bytes() == paths[1].read_bytes() and paths[0].stat().st_size > 4000
-    if kind == "svg":
-        words = " ".join(re.findall(r">([^<>]+)</text>", paths[0].read_text(encoding="utf-8")))
-        assert re.search(r"[Nn]ot drawn|not drawn|are not drawn", words), "a picture says what it leaves out"
 
 
 def test_a_loss_that_never_rose_is_not_called_proof() -> None:

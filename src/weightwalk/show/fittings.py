@@ -131,8 +131,10 @@ def _points_verdict(found: Any, width: int) -> Iterator[Text]:
         yield from sentence(text, width, "dim")
     yield from sentence(
         "Errors are root mean squares in the unit of y. Of polynomials the error at a point left out is exact, from "
-        "the hat matrix; " + ("nets are trained again without the point. " if found.recipe else "")
-        + (f"Nets: {found.recipe}; medians over {len(found.seeds)} seeds." if found.recipe else ""), width, "dim"
+        "the hat matrix" + (
+            f"; nets are trained again without the point: {found.recipe}; medians over {len(found.seeds)} seeds."
+            if found.recipe else "."
+        ), width, "dim"
     )  # fmt: skip
     if found.recipe and found.groups < len(found.x):
         text = f"For nets the rows were left out in {found.groups} groups, not one by one."
