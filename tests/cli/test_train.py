@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_example_of_the_help_runs(folder: Path) -> None:
     assert len(EXAMPLES) == 8
-    good("train", "xor", "--run", "xor-run", "--epochs", "5")
+    good("train", "xor", "--run", "xor-run", "--epochs", "2")
     for words in EXAMPLES:
         if "--figure" in words:
             pytest.importorskip("matplotlib")
@@ -134,7 +134,8 @@ def test_a_run_is_gone_on_with_by_its_folder_alone(folder: Path) -> None:
     words = f"{what} --seed 5 --lr 0.001 --batch 4 --optimizer adam --set betas=0.8,0.99".split()
     whole = good(*words, "--epochs", "9", "--run", "whole")
     good(*words, "--epochs", "4", "--run", "part", "--snapshots", "2")
-    assert "holds a run already" in bad(*words, "--epochs", "4", "--run", "part")
+    again = "holds a run already: go on with it by `weightwalk train --resume part`"
+    assert again in bad(*words, "--epochs", "4", "--run", "part")
     rest = good("train", "--resume", "part", "--epochs", "9")
     assert "resumed: Went on from epoch 4 (update 12)." in rest
     assert load_file("part/weights.safetensors")["weight"].equal(load_file("whole/weights.safetensors")["weight"])
@@ -162,6 +163,12 @@ def test_a_run_is_gone_on_with_by_its_folder_alone(folder: Path) -> None:
         (("--resume", "nowhere"), "'nowhere' holds no run: begin one with"),
         (("xor", "--resume", "nowhere"), "leave out xor"),
         (("xor", "--data", "none.csv"), "There is no data file"),
+        (("xor", "--seed", "9" * 30), "The seed must be a whole number of at most 64 bits"),
+        (("hello", "--set", "width=abc"), "is a whole number, 2 for instance; got 'abc'"),
+        (("hello", "--set", "activation=3"), "is a word, relu for instance; got 3"),
+        (("sqrt", "--loss", "cross_entropy"), "Cross-entropy needs class numbers"),
+        (("linear", "--loss", "bce"), "bce needs targets from 0 to 1; they go from -1 to 7"),
+        (("sqrt", "--set", "lr=3"), "The learning rate is lr, not one of"),
     ],
 )
 def test_misuse(folder: Path, words: tuple[str, ...], message: str) -> None:

@@ -30,6 +30,7 @@ WHAT = ("net", "data", "loss", "settings", "target_columns", "held_out", "seed")
 def single(net: str | None, lr: float | None, options: dict[str, Any]) -> tuple[Training | None, int]:
     """One training; its facts and the exit code."""
     what = _what(net, options)
+    _refuse_second(options["run"])
     task, optimizer_settings = _task(what)
     keywords: dict[str, Any] = {name: options[name] for name in KEYWORDS} | {"lr": lr}
     keywords["settings"] = optimizer_settings or None
@@ -79,6 +80,12 @@ def several(net: str | None, rates: Sequence[float], options: dict[str, Any]) ->
         runs.append(told(task.name, task.description, history, task.data, dict(task.shape), whole=not why))
         broke.append(why)
     return Trainings(tuple(runs), tuple(rates), tuple(broke)), 0
+
+
+def _refuse_second(folder: str | None) -> None:
+    if folder is not None and described(folder) is not None:
+        again = f"`weightwalk train --resume {common.quoted(folder)}`"
+        raise UsageError(f"{folder!r} holds a run already: go on with it by {again}, or choose another folder.")
 
 
 def _what(net: str | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,11 +81,12 @@ def answers(module: nn.Module, data: Data, loss: str, most: int = 12) -> Answers
 
 def _classes(out: Tensor, data: Data, most: int) -> Answers:
     found, chances = out.argmax(-1), out.softmax(-1)
-    good = found == data.targets
+    truth = data.targets.argmax(-1) if data.targets.is_floating_point() else data.targets
+    good = found == truth
     rows: list[Answer] = []
     if out.dim() == 2:
         for i in range(min(most, len(out))):
-            given, wanted = int(found[i]), int(data.targets[i])
+            given, wanted = int(found[i]), int(truth[i])
             chance = float(chances[i, wanted])
             rows.append(Answer(_name(data, i), _class(data, given), _class(data, wanted), bool(good[i]), chance))
     return Answers(tuple(rows), int(good.sum()), good.numel(), None)

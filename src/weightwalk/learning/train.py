@@ -144,10 +144,11 @@ def train(
     if before is not None and not resume:
         raise UsageError(f"{str(run)!r} holds a run already: go on with it (resume=True), or choose another folder.")
     _from(given, before["plan"] if before else {})
+    _check_seed(given["seed"] or 0)
     module, data, held_out = _to_train(net, inputs, targets, given, held_out)
     _from(given, USUAL)
     plan = _plan(given)
-    _check(data, module)
+    _check(data, module, given["loss"])
     if isinstance(held_out, (int, float)):
         data = split(data, held_out, plan.seed)
         held_out = data.held_out
@@ -225,13 +226,22 @@ def _kept(keep: int) -> int:
     return keep
 
 
-def _check(data: Data, module: nn.Module) -> None:
+def _check_seed(seed: int) -> None:
+    if not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+        raise UsageError(f"The seed must be a whole number of at most 64 bits; got {seed}.")
+
+
+def _check(data: Data, module: nn.Module, loss: str | Loss) -> None:
     inputs, targets = data.inputs, data.targets
     if inputs.dim() == 0 or targets.dim() == 0 or len(inputs) != len(targets) or len(inputs) == 0:
         raise UsageError(
             f"Training needs as many inputs as targets, one row each and at least one; "
             f"got shapes {tuple(inputs.shape)} and {tuple(targets.shape)}."
         )
+    if loss == "bce":
+        low, high = float(targets.min()), float(targets.max())
+        if low < 0 or high > 1:
+            raise UsageError(f"The loss bce needs targets from 0 to 1; they go from {low:g} to {high:g}.")
     if not any(p.requires_grad for p in module.parameters()):
         raise UsageError("The net has no parameter that can be trained (none requires a gradient).")
 

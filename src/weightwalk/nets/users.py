@@ -41,11 +41,28 @@ def user_task(
     """
     task = _named(spec, data is not None)
     if shape:
-        task = task.of(**shape)
-    if data is not None:
-        fitted, chosen = _fit(task, data, loss)
-        return replace(task, data=fitted, loss=chosen, family=None)
-    return task if loss is None else replace(task, loss=loss)
+        task = _shaped(task, shape)
+    if data is None and loss is None:
+        return task
+    fitted, chosen = _fit(task, task.data if data is None else data, loss)
+    return replace(task, data=fitted, loss=chosen, family=None if data is not None else task.family)
+
+
+def _shaped(task: Task, shape: Mapping[str, Any]) -> Task:
+    """The task of another shape.
+
+    Raises:
+        UsageError: It has no such thing to vary, or a value of another kind.
+    """
+    for name, value in shape.items():
+        now = task.shape.get(name)
+        if isinstance(now, int) and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UsageError(
+                f"The {name} of the task {task.name!r} is a whole number, {now} for instance; got {value!r}."
+            )
+        if isinstance(now, str) and not isinstance(value, str):
+            raise UsageError(f"The {name} of the task {task.name!r} is a word, {now} for instance; got {value!r}.")
+    return task.of(**shape)
 
 
 def _named(spec: str, has_data: bool) -> Task:

@@ -335,6 +335,13 @@ def test_the_same_process_cannot_train_in_it_twice(tmp_path: Path) -> None:
     folder.RunFolder(tmp_path).close()
 
 
+@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read"), ("[]", "not the desc"), ("{}", "not the desc")])
+def test_a_description_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        train(net(), X, Y, run=tmp_path, resume=True)
+
+
 # What stays ----------------------------------------------------------------------------------------------------------
 
 

@@ -180,7 +180,8 @@ def described(path: Path | str) -> dict[str, Any] | None:
         facts = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(file)!r} cannot be read: {error}.") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    whole = isinstance(facts, dict) and all(name in facts for name in ("plan", "data", "module"))
+    if not whole or facts.get("format") != FORMAT:
         raise UsageError(f"{str(file)!r} is not the description of a run ({FORMAT}).")
     return facts
 

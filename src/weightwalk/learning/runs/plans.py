@@ -61,6 +61,8 @@ class Plan:
             raise UsageError(
                 f"epochs must be 0 or more and batch 1 or more; got epochs={self.epochs}, batch={self.batch}."
             )
+        if "lr" in self.settings:
+            raise UsageError("The learning rate is lr, not one of the optimizer's further settings.")
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience must be 1 epoch or more; got {self.patience}.")
         if self.clip is not None and not (self.clip > 0 and math.isfinite(self.clip)):
