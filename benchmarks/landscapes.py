@@ -58,7 +58,7 @@ def runs(name: str, peers: bool, threads: int) -> dict[str, Run]:
     plane, steps = random_plane(net), grid(points)
 
     def ours() -> Any:
-        return surface(net, x, y, plane, loss=loss, alphas=steps, threads=threads, curvature=False)
+        return surface(net, x, y, random_plane(net), loss=loss, alphas=steps, threads=threads, curvature=False)
 
     def loop() -> Any:
         kept = evaluate.leaves_of, evaluate._VMAP_NUMBERS
@@ -104,9 +104,10 @@ def peer(net: Any, x: Any, y: Any, loss: str, points: int) -> Run:
     from weightwalk.learning.losses import LOSSES
 
     metric = Loss(LOSSES[loss], x, y)
+    scale = "filter" if loss == "mse" else "model"  # by filter, it divides by zero at a GPT
 
     def run() -> Any:
-        return loss_landscapes.random_plane(net, metric, 1, points, normalization="filter", deepcopy_model=True)
+        return loss_landscapes.random_plane(net, metric, 1, points, normalization=scale, deepcopy_model=True)
 
     return run
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
@@ -131,16 +132,22 @@ def landscape(
 
 
 def agreement_of(surfaces: Sequence[Surface]) -> tuple[tuple[int, int, float], ...]:
-    """Spearman's rank correlation of each two surfaces of one shape, over the points where both are finite."""
+    """Spearman's rank correlation of each two surfaces of one shape, over the points where both are finite.
+
+    NaN where a surface is level: what differs in it is rounding.
+    """
     from scipy.stats import rankdata
 
     found = []
     for i, j in itertools.combinations(range(len(surfaces)), 2):
         a, b = surfaces[i].losses.ravel(), surfaces[j].losses.ravel()
         both = np.isfinite(a) & np.isfinite(b)
-        ranks = rankdata(a[both]), rankdata(b[both])
-        spread = [float(r.std()) if len(r) else 0.0 for r in ranks]
-        found.append((i, j, float(np.corrcoef(*ranks)[0, 1]) if all(spread) else float("nan")))
+        uneven = both.sum() > 1 and all(
+            np.ptp(losses[both]) > 16 * torch.finfo(getattr(torch, s.dtype)).eps * np.abs(losses[both]).max()
+            for losses, s in ((a, surfaces[i]), (b, surfaces[j]))
+        )
+        rho = float(np.corrcoef(rankdata(a[both]), rankdata(b[both]))[0, 1]) if uneven else float("nan")
+        found.append((i, j, rho))
     return tuple(found)
 
 
@@ -190,17 +197,21 @@ def _notes(
         if rhos:
             said.append(
                 f"{len(surfaces)} pairs of random directions through the same net give {len(surfaces)} pictures: their "
-                f"highest losses range from {min(tops):.4g} to {max(tops):.4g}, and their rank correlations from "
-                f"{min(rhos):+.2f} to {max(rhos):+.2f}."
+                f"highest losses range from {min(tops):.4g} to {max(tops):.4g}, and point by point their rank "
+                + (
+                    f"correlation is {rhos[0]:+.2f}."
+                    if len(rhos) == 1
+                    else f"correlations are {min(rhos):+.2f} to {max(rhos):+.2f}."
+                )
             )
     if many is not None:
         told = f"Along {many.directions:,} random directions the curvature is {many.minimum:.3g} to {many.maximum:.3g} "
         told += f"(mean {many.mean:.3g}), negative along {many.negative:,} of them"
         if whole is not None:
-            atleast = "" if whole.negative_is_exact else "at least "
+            some = "" if whole.negative_is_exact else "at least "
             told += (
-                f"; the Hessian has {atleast}{whole.negative:,} negative eigenvalues of {whole.n:,} and reaches up to "
-                f"{whole.largest[0]:.3g}. What few directions do, random ones do not show"
+                f"; of the {whole.n:,} eigenvalues of the Hessian {some}{whole.negative:,} are negative, and the "
+                f"largest is {whole.largest[0]:.3g}"
             )
         said.append(told + ".")
     return tuple(said)
