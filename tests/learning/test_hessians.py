@@ -170,13 +170,27 @@ def test_zero_eigenvalues_are_flat_not_negative() -> None:
     assert found.tolerance == pytest.approx(5e-6)
 
 
-def test_what_did_not_converge_is_said() -> None:
-    values = np.concatenate([np.linspace(0, 1e-3, 3000), [4.0]])
-    found = spectrum(
-        Quadratic(3001), torch.tensor(values)[None], torch.zeros(1, 1), loss=total, seconds=1e-9, full_up_to=10
-    )
-    assert "did not converge within 1e-09 s and are left out" in found.note
-    assert len(found.largest) < 5
+def test_what_did_not_converge_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from weightwalk.learning import curvature, hessians
+
+    values = np.linspace(-1, 1, 3000)
+    made = curvature.Curvature(Quadratic(3000), torch.tensor(values)[None], torch.zeros(1, 1), total)
+    highest, _, missing = hessians._lanczos(made.product, 3000, 5, 20, 1, np.ones(3000), None)
+    assert missing == 5 - len(highest) > 0
+
+
+def test_where_products_are_dear_one_run_bounds_both_ends() -> None:
+    values = np.concatenate([np.linspace(-1e-3, 1e-3, 3000), [4.0, -2.0]])
+    x = torch.tensor(np.random.default_rng(3).permutation(values))[None]
+    found = spectrum(Quadratic(3002), x, torch.zeros(1, 1), loss=total, seconds=1e-9, full_up_to=10)
+    assert "12 products with the Hessian" in found.note and found.smallest is not None
+    ends = (found.largest[0], 4.0, found.residuals[0]), (found.smallest[0], -2.0, found.residuals[-1])
+    for value, true, bound in ends:
+        assert abs(value - true) <= bound + 1e-12 and bound < 0.01
+    assert 1 <= found.negative <= (values < 0).sum() and not found.negative_is_exact
+    assert found.largest[0] <= 4 + 1e-12 and found.smallest[0] >= -2 - 1e-12
+    _, product = hessian_product(Quadratic(3002), x, torch.zeros(1, 1), total)
+    assert found.lowest is not None and found.lowest @ product(found.lowest) == pytest.approx(-2, abs=1e-2)
 
 
 def test_a_linear_loss_has_no_curvature() -> None:

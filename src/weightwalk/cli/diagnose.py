@@ -14,6 +14,7 @@ from weightwalk.errors import UsageError
 
 if TYPE_CHECKING:
     from weightwalk.learning.diagnoses.facts import Diagnosis
+    from weightwalk.learning.tasks import Task
 
 EPILOG = """\b
 Examples:
@@ -48,10 +49,8 @@ TARGETS = {"figure": (".svg", ".png", ".pdf"), "frame": (".csv",)}
 @click.option(
     "--seeds",
     type=click.IntRange(0, 10_000),
-    default=20,
-    show_default=True,
     metavar="N",
-    help="Train so many other seeds too, to know what can be reached; 0 for none.",
+    help="Train so many other seeds too, to know what can be reached: 20, or fewer where each takes long; 0 for none.",
 )
 @click.option("--settle", is_flag=True, help="Go on downhill until the gradient is zero, and judge that point too.")
 @click.option("--seconds", type=float, default=10.0, metavar="S", help="For the eigenvalues of a large net; 10.")
@@ -83,7 +82,7 @@ def command(net: str, **options: Any) -> int:
 def _diagnosis(net: str, options: dict[str, Any], progress: Any) -> Diagnosis:
     from weightwalk.learning.diagnoses.diagnose import diagnose
 
-    common_options = {name: options[name] for name in ("seed", "seeds", "settle", "seconds")}
+    common_options = {name: options[name] for name in ("seed", "settle", "seconds")}
     recipe = {name: options[name] for name in ("optimizer", "lr", "epochs", "batch")}
     columns = [c.strip() for c in (options["target_columns"] or "").split(",") if c.strip()]
     if Path(net).is_dir() and (Path(net) / "run.json").is_file():
@@ -98,10 +97,19 @@ def _diagnosis(net: str, options: dict[str, Any], progress: Any) -> Diagnosis:
             raise UsageError(f"{net!r} is diagnosed as it is; to train it first, give --epochs with --{ours[0]}.")
         module, data = task.module(options["seed"]), task.data
         return diagnose(
-            module, data.inputs, data.targets, loss=task.loss, names=data.rows,
-            progress=progress, **{**common_options, "seeds": 0},
+            module, data.inputs, data.targets, loss=task.loss, names=data.rows, progress=progress, **common_options
         )  # fmt: skip
-    return diagnose(task, progress=progress, **common_options, **recipe)
+    seeds = _seeds(task, options)
+    return diagnose(task, progress=progress, seeds=seeds, **common_options, **recipe)
+
+
+def _seeds(task: Task, options: dict[str, Any]) -> int:
+    """How many other seeds: 20, or fewer where that would take longer than about ten seconds."""
+    if options["seeds"] is not None:
+        return options["seeds"]
+    epochs = task.epochs if options["epochs"] is None else options["epochs"]
+    weights = sum(p.numel() for p in task.module(0).parameters())
+    return min(20, int(2e9 / max(epochs * len(task.data.inputs) * weights, 1)) + 1) if task.remade else 0
 
 
 def _of_run(
@@ -132,7 +140,7 @@ def _of_run(
         from weightwalk.learning.splits import split
 
         task = replace(task, data=split(task.data, note["held_out"], note["seed"]))
-    return diagnose(task, run=net, progress=progress, **common_options)
+    return diagnose(task, run=net, progress=progress, seeds=_seeds(task, options), **common_options)
 
 
 def _paths(options: dict[str, Any]) -> dict[str, Path]:

@@ -26,6 +26,8 @@ from weightwalk.learning.losses import Loss
 Matvec = Callable[[np.ndarray], np.ndarray]
 """``v -> H v``, float64, shape (n,)."""
 
+MEMORY = 2**30
+"""Bytes that the vectors of a run without restarts may take."""
 FLAT = 1e-6
 """An eigenvalue below this fraction of the largest in size counts as zero where the Hessian was formed in float64."""
 
@@ -132,8 +134,8 @@ def spectrum(
         loss: A name in `LOSSES`, or a function ``(outputs, targets) -> scalar``, a mean over rows.
         top: How many at each end.
         full_up_to: Form the whole matrix up to so many weights.
-        seconds: About how long Lanczos' method may take, for both ends together; at least one round is made. What
-            has not converged by then is left out, and the note says so.
+        seconds: About how long Lanczos' method may take, for both ends together; 12 products are made in any case.
+            What has not converged by then is left out, or given with how far off it may be; the note says which.
         seed: Of the vector that Lanczos' method starts from.
         progress: Told of products done, and of how many there may be at most.
 
@@ -208,7 +210,9 @@ def _ends(
     skew = lopsided > 1e-4 * float(np.linalg.norm(image) * np.linalg.norm(other))
     top = min(top, n - 2)
     basis = min(n - 1, max(2 * top + 1, 20))
-    afford = max(seconds / 2 / max(one, 1e-6), 2.0 * basis)  # products for each end
+    afford = seconds / 2 / max(one, 1e-6)  # products for each end
+    if afford < 2 * basis:
+        return _one_run(curvature, top, seconds, one, start, skew, progress)
     rounds = max(1, int((afford - basis) / max(basis - top, 1)))
     most = 2 * (basis + rounds * (basis - top))
 
@@ -250,6 +254,71 @@ def _ends(
         up[0] if len(up) else None,
         down[0] if len(down) else None,
     )
+
+
+def _one_run(
+    curvature: Curvature,
+    top: int,
+    seconds: float,
+    one: float,
+    start: np.ndarray,
+    skew: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Spectrum:
+    """Both ends from one run of Lanczos' method without restarts, where products are too dear for more.
+
+    Its values lie within the spectrum, so that the largest is a lower bound of the largest eigenvalue; as many of them
+    as are negative, so many eigenvalues at least are (Cauchy's interlacing).
+    """
+    n = curvature.n
+    kind = np.float64 if curvature.double else np.float32
+    room = MEMORY // (n * np.dtype(kind).itemsize)
+    steps = int(max(2, min(n, room, max(12, min(60, seconds / max(one, 1e-6))))))
+    basis = np.zeros((steps, n), dtype=kind)
+    basis[0] = start / np.linalg.norm(start)
+    small = np.zeros((steps, steps))
+    left = 0.0
+    for k in range(steps):
+        image = curvature.product(basis[k].astype(np.float64))
+        for _ in range(2):  # twice is enough (Kahan and Parlett)
+            along = (basis[: k + 1] @ image.astype(kind)).astype(np.float64)
+            small[k, : k + 1] += along
+            image -= along.astype(kind) @ basis[: k + 1]
+        left = float(np.linalg.norm(image))
+        if progress is not None:
+            progress(k + 1, steps)
+        if k + 1 == steps or left <= 1e-10 * np.abs(small).max():
+            steps = k + 1
+            break
+        basis[k + 1] = image / left
+    small = np.tril(small[:steps, :steps])
+    values, vectors = np.linalg.eigh(small)  # of the lower triangle
+    bounds = np.abs(left * vectors[-1])
+    size = float(np.abs(values).max())
+    tolerance = (FLAT if curvature.double else 1e-4) * size
+    few = min(top, steps)
+    up, down = np.arange(steps)[::-1][:few], np.arange(steps)[:few]
+    good = lambda at: at[bounds[at] <= 0.05 * np.abs(values[at])]  # noqa: E731
+    highest, lowest = good(up), good(down)
+    highest, lowest = (highest if len(highest) else up[:1]), (lowest if len(lowest) else down[:1])
+    far = max(float(bounds[highest].max()), float(bounds[lowest].max()))
+    remarks = curvature.remarks(skew)
+    remarks.append(
+        f"{steps} products with the Hessian were afforded: an eigenvalue lies within {far:.2g} of each value given, "
+        "and the true ends may lie farther out."
+    )
+    return Spectrum(
+        n, values[highest], values[lowest], int((values < -tolerance).sum()), False, None, curvature.gradient_norm,
+        "lanczos", tolerance, " ".join(remarks), curvature.loss, curvature.products, None,
+        bounds[np.concatenate([highest, lowest])],
+        _lifted(basis[:steps], vectors[:, -1]), _lifted(basis[:steps], vectors[:, 0]),
+    )  # fmt: skip
+
+
+def _lifted(basis: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A combination of the basis' vectors, length 1, in float64."""
+    made = (weights.astype(basis.dtype) @ basis).astype(np.float64)
+    return made / np.linalg.norm(made)
 
 
 def _lanczos(

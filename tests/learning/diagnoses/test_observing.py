@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,9 @@ from weightwalk.learning.diagnoses.observing import Observation, dead_now, death
 from weightwalk.learning.seeds import seeded
 
 
-def hand_net() -> nn.Sequential:
+def hand_net() -> Any:
     """Two inputs, four ReLUs: dead, always on, on for positive x, on for some; the last has no way out."""
-    net = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1))
+    net: Any = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1))
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([[1.0], [0.5], [1.0], [-1.0]]))
         net[0].bias.copy_(torch.tensor([-9.0, 3.0, 0.0, 0.5]))
@@ -41,7 +43,7 @@ def test_each_state_of_a_unit() -> None:
 
 def test_layers_have_the_gradient_of_a_slow_loop() -> None:
     with seeded(1):
-        net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+        net: Any = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
     x = torch.randn(1100, 3, generator=torch.Generator().manual_seed(0))  # three chunks
     y = x[:, :2].sin()
     seen = observe(net, x, y, "mse")
@@ -84,7 +86,7 @@ def test_plain_functions_are_seen_and_named() -> None:
 
 
 def test_saturated_is_not_dead() -> None:
-    net = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)).double()
+    net: Any = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)).double()
     with torch.no_grad():
         net[0].weight.fill_(1.0)
         net[0].bias.copy_(torch.tensor([6.0, 0.0]))
@@ -95,7 +97,9 @@ def test_saturated_is_not_dead() -> None:
 
 
 def test_a_channel_of_a_convolution_is_one_unit() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(12, 2))
+    net: Any = nn.Sequential(
+        nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(12, 2)
+    )
     with torch.no_grad():
         net[1].bias[1] = -50.0
     x = torch.randn(6, 1, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -107,7 +111,7 @@ def test_a_channel_of_a_convolution_is_one_unit() -> None:
 
 
 def test_tokens_are_positions_not_units() -> None:
-    net = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5))
+    net: Any = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5))
     ids = torch.tensor([[0, 1, 2], [3, 4, 0]])
     seen = observe(net, ids, ids, "cross_entropy")
     out = torch.relu(net[1](net[0](ids)))
@@ -132,7 +136,7 @@ def test_a_silent_layer_is_told_with_its_rows() -> None:
 
 
 def test_the_net_is_left_as_found() -> None:
-    net = nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 1)).train()
+    net: Any = nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 1)).train()
     state = {k: v.clone() for k, v in net.state_dict().items()}
     random = torch.get_rng_state()
     observe(net, X, X, "mse")
@@ -145,8 +149,10 @@ def test_the_net_is_left_as_found() -> None:
 
 def test_hooks_go_when_the_net_fails() -> None:
     net = hand_net()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UsageError, match=r"cannot be run on rows of shape \(7,\) and type float32: RuntimeError: mat1"):
         observe(net, torch.ones(3, 7), torch.ones(3, 1), "mse")
+    with pytest.raises(UsageError, match=r"do not fit outputs of shape \(4, 1\) .* IndexError: Target 5 is out"):
+        observe(net, X, torch.full((4,), 5), "cross_entropy")
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_a_direction_that_changes_answers_but_not_the_loss_is_unexplained() -> N
 
 def test_zero_eigenvalues_are_accounted_for_by_directions_that_change_nothing() -> None:
     """Two units that are always on are one line: 7 weights, of which the answers know only slope and intercept."""
-    net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    net: Any = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
     x = torch.linspace(0, 10, 21, dtype=torch.float64)[:, None]
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([[0.5], [1.0]]))
@@ -92,7 +93,7 @@ def test_zero_eigenvalues_are_accounted_for_by_directions_that_change_nothing() 
 
 
 def test_a_unit_that_is_dead_makes_its_weights_idle() -> None:
-    net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    net: Any = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
     x = torch.linspace(0, 1, 5, dtype=torch.float64)[:, None]
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))

@@ -119,7 +119,8 @@ def diagnose(
         case.settings,
         tuple(case.notes),
     )
-    constant = seen.outputs is not None and bool((seen.outputs == seen.outputs[:1]).all()) and len(x) > 1
+    differ = bool((x != x[:1]).any())
+    constant = differ and seen.outputs is not None and bool((seen.outputs == seen.outputs[:1]).all())
     return conclude(facts, constant)
 
 

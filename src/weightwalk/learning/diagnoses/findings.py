@@ -20,9 +20,9 @@ ABOVE = 1.05
 
 
 ORDER = (
-    "solved", "diverged", "cut off", "local minimum", "floor", "saddle", "flat", "dead units", "vanishing gradients",
-    "exploding gradients", "saturated units", "starved units", "minimum", "rising", "falling", "plateau",
-    "not critical", "open",
+    "solved", "diverged", "cut off", "local minimum", "floor", "unfinished", "saddle", "flat", "dead units",
+    "vanishing gradients", "exploding gradients", "saturated units", "starved units", "minimum", "rising", "falling",
+    "plateau", "not critical", "open",
 )  # fmt: skip
 """Findings from the one that says most."""
 
@@ -44,7 +44,10 @@ def _verdict(facts: Diagnosis, findings: tuple[Finding, ...]) -> str:
     if findings[0].kind in ("solved", "cut off") or len(findings) == 1:
         return first
     more = findings[1].text
-    if findings[0].kind in ("local minimum", "floor", "saddle", "flat") and findings[1].kind != "dead units":
+    if (
+        findings[0].kind in ("local minimum", "floor", "unfinished", "saddle", "flat")
+        and findings[1].kind != "dead units"
+    ):
         return first
     return f"{first} {more}"
 
@@ -90,7 +93,7 @@ def _loss(facts: Diagnosis) -> str:
 
 def _solved(facts: Diagnosis) -> Finding:
     if facts.right is not None:
-        text = f"Nothing is wrong: all {facts.used} rows are answered right, with a loss of {facts.loss:.3g}."
+        text = f"Nothing is wrong: {_all(facts)} are answered right, with a loss of {facts.loss:.3g}."
     else:
         assert facts.baseline is not None
         share = 100 * facts.loss / facts.baseline if facts.baseline else 0.0
@@ -124,15 +127,15 @@ def _rate(facts: Diagnosis) -> tuple[str, ...]:
 
 def _cut_off(facts: Diagnosis) -> Finding:
     whole = [u for u in facts.units if u.count and len(u.dead) == u.count]
-    base = "" if facts.baseline is None else f" Training on cannot bring its loss below {facts.baseline:.4g}."
-    because = [f"the net's outputs are the same for all {facts.used} rows, to the bit", _loss(facts)]
+    base = "" if facts.baseline is None else f" No gradient can bring its loss below {facts.baseline:.4g}."
+    because = [f"the net's outputs are the same for {_all(facts)}, to the bit", _loss(facts)]
     if not whole:
-        text = f"Every row gets the same answer, though no layer is dead as a whole.{base}"
+        text = "Every row gets the same answer, though no layer is dead as a whole."
         return Finding("cut off", text, tuple(because), "two rows with different outputs")
     layer = whole[-1]
     before = [y.name for y in facts.layers if y.gradient == 0]
     text = (
-        f"The net is cut off: all {layer.count} units of {layer.name} are off on all {facts.used} rows, so the answer "
+        f"The net is cut off: all {layer.count} units of {layer.name} are off on {_all(facts)}, so the answer "
         f"does not depend on the input.{base}"
     )
     if before:
@@ -161,7 +164,7 @@ def _when(facts: Diagnosis, layer: Units | None = None) -> list[str]:
 def _dead_units(facts: Diagnosis, dead: tuple[str, ...]) -> Finding:
     total = sum(u.count for u in facts.units)
     verb = "is" if len(dead) == 1 else "are"
-    text = f"{len(dead)} of {total} units {verb} dead on all {facts.used} rows: {_listed(dead)}."
+    text = f"{len(dead)} of {total} units {verb} dead on {_all(facts)}: {_listed(dead)}."
     if facts.used < facts.rows:
         text += " Rows that were not drawn may wake some."
     because = ["off on every row, output constant, gradient into it exactly 0", *_when(facts)[:6]]
@@ -173,7 +176,7 @@ def _saturated(facts: Diagnosis) -> Iterator[Finding]:
     if stuck:
         yield Finding(
             "saturated units",
-            f"{_units(stuck)} saturated on all {facts.used} rows: {_listed(stuck)}; hardly any gradient passes.",
+            f"{_units(stuck)} saturated on {_all(facts)}: {_listed(stuck)}; hardly any gradient passes.",
             ("slope below 0.5 % of the function's steepest, on every row",),
             "one row on which such a unit has a slope",
         )
@@ -186,6 +189,10 @@ def _saturated(facts: Diagnosis) -> Iterator[Finding]:
             ("gradient of every row's loss with respect to the unit's sum: exactly 0",),
             "a row with a gradient there",
         )
+
+
+def _all(facts: Diagnosis) -> str:
+    return "the only row" if facts.used == 1 else f"all {facts.used} rows"
 
 
 def _units(names: list[str]) -> str:
@@ -249,18 +256,20 @@ def _standing(facts: Diagnosis) -> Iterator[Finding]:
         if settled.arrived
         else f"Going on downhill for {settled.steps} steps reaches a loss of {settled.loss:.4g}, and has not ended"
     )
-    kind, text, because = _judged(facts, settled.point, settled.loss)
     where = f"{settled.distance:.2g} times the weights' length away"
+    scale = facts.baseline if facts.baseline else max(facts.loss, facts.curve.first if facts.curve else 0.0)
+    if settled.loss <= SOLVED * scale:
+        text = f"{ends}, {where}. Nothing is in the way: it has not been trained for long enough."
+        because = (f"loss {facts.loss:.4g} here; the gradient points down all the way", *_gradient(point))
+        yield Finding("unfinished", text, because, "a longer training that stays here")
+        return
+    kind, text, because = _judged(facts, settled.point, settled.loss)
     yield Finding(kind, f"{ends}, {where}. {text}", because, _refutation(kind))
 
 
 def _judged(facts: Diagnosis, point: Point, loss: float) -> tuple[str, str, tuple[str, ...]]:
     found = point.spectrum
-    because = [
-        f"gradient: |g| = {found.gradient_norm:.3g}; 1 % of the weights' length along it changes the loss by "
-        f"{point.relative_gradient:.2g} %",
-        eigenvalues(point),
-    ]
+    because = [*_gradient(point), eigenvalues(point)]
     if point.kind == "not critical":
         text = "This is no critical point: the gradient is not zero, so it is neither a minimum nor a saddle."
         if found.negative:
@@ -298,6 +307,14 @@ def _judged(facts: Diagnosis, point: Point, loss: float) -> tuple[str, str, tupl
         because.append(f"at 60 random places nearby the lowest loss was {point.kicked:.9g}, below {loss:.9g}")
         return "open", "Its curvature is that of a minimum, and yet the loss is lower nearby: a kink.", tuple(because)
     return _minimum(facts, point, loss, because)
+
+
+def _gradient(point: Point) -> tuple[str, ...]:
+    """The gradient, and what it amounts to."""
+    return (
+        f"gradient: |g| = {point.spectrum.gradient_norm:.3g}; 1 % of the weights' length along it changes the loss by "
+        f"{point.relative_gradient:.2g} %",
+    )
 
 
 def _minimum(facts: Diagnosis, point: Point, loss: float, because: list[str]) -> tuple[str, str, tuple[str, ...]]:

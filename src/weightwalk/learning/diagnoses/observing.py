@@ -120,8 +120,8 @@ def observe(
         for at in range(0, count, many):
             x, y = inputs[at : at + many], targets[at : at + many]
             with watching(module) as watch:
-                out = tensor_of(module(x))
-            value = criterion(out, y)
+                out = _run(module, x)
+            value = _judged(criterion, out, y)
             if value.numel() != 1 or not torch.isfinite(value):
                 raise UsageError(_unfit(value, at))
             found = torch.autograd.grad(value, list(trained.values()), allow_unused=True)
@@ -149,6 +149,30 @@ def observe(
         torch.cat(answers) if answers and sum(map(len, answers)) == count else None,
         tuple(every[:count]) if shown else (),
     )
+
+
+def _run(module: nn.Module, x: Tensor) -> Tensor:
+    """The net's output; what torch has to say of unfit inputs, as a sentence."""
+    try:
+        return tensor_of(module(x))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        first, kind = (str(error).strip().splitlines() or [""])[0], str(x.dtype).removeprefix("torch.")
+        raise UsageError(
+            f"The net cannot be run on rows of shape {tuple(x.shape[1:])} and type {kind}: "
+            f"{type(error).__name__}: {first}"
+        ) from error
+
+
+def _judged(criterion: Loss, out: Tensor, y: Tensor) -> Tensor:
+    """The loss; what torch has to say of unfit targets, as a sentence."""
+    try:
+        return criterion(out, y)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UsageError(
+            f"The targets of shape {tuple(y.shape)} do not fit outputs of shape {tuple(out.shape)} and this loss: "
+            f"{type(error).__name__}: {first}"
+        ) from error
 
 
 def _unfit(value: Tensor, at: int) -> str:
