@@ -221,20 +221,21 @@ def _many(census: Any, width: int) -> Iterator[Text]:
 
 
 def _measured(census: Any, names: Sequence[str], width: int) -> Iterator[Text]:
-    measures = list(dict.fromkeys(n for c in census.cells for n in c.spreads))
-    if not measures:
-        return
-    yield Text("")
-    heads = (*names, *(f"{m}: least, median, greatest" for m in measures))
-    rows = [
-        (*(said(c.settings[n]) for n in names), *(_three(c.spreads.get(m)) for m in measures)) for c in census.cells
-    ]
-    while len(heads) > len(names) + 1 and _wide(heads, rows) > width:
-        heads, rows = heads[:-1], [r[:-1] for r in rows]
-    yield from right_columns(heads, rows, width)
-    left = measures[len(heads) - len(names) :]
-    if left:
-        yield from wrapped(f"not shown for want of width: {', '.join(left)}", width, "  ", "dim")
+    """Tables of measures, as many side by side as fit."""
+    left = list(dict.fromkeys(n for c in census.cells for n in c.spreads))
+    settings = [tuple(said(c.settings[n]) for n in names) for c in census.cells]
+    while left:
+        for count in range(len(left), 0, -1):
+            heads = (*names, *(f"{m}: least, median, greatest" for m in left[:count]))
+            rows = [
+                (*known, *(_three(c.spreads.get(m)) for m in left[:count]))
+                for known, c in zip(settings, census.cells, strict=True)
+            ]
+            if count == 1 or _wide(heads, rows) <= width:
+                break
+        yield Text("")
+        yield from right_columns(heads, rows, width)
+        left = left[count:]
 
 
 def _three(spread: Any) -> str:

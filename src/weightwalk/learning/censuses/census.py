@@ -171,7 +171,7 @@ def _cell(
     names = [*(r.name for r in rules), OTHER]
     share = lambda holds: wilson(int(np.count_nonzero(holds)), len(seeds), confidence)  # noqa: E731
     also = [r for r in also_for(task, recipe["loss"]) if _has_relu(task) or "dead" not in r.text]
-    told = list(dict.fromkeys([*spreads_for(task, recipe["loss"]), *wanted]))
+    told = list(dict.fromkeys([*wanted, *spreads_for(task, recipe["loss"])]))
     kept = dict.fromkeys(
         [*told, *(m for r in rules for m in r.measures), "first_loss", "loss", "dead_start", "dead_end"]
     )
