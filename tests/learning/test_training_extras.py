@@ -259,7 +259,7 @@ def test_answers_say_what_is_right() -> None:
     facts = told(task.name, task.description, history, task.data, dict(task.shape))
     page = plain(facts)
     assert "47 parameters" in page and f"training: {found.right} of 6 right" in page
-    bits = told("xor", "", train("xor", epochs=2000, seed=1), task_of("xor").data, {})
+    bits = told("xor", "", train("xor", epochs=300, seed=1), task_of("xor").data, {})
     assert bits.answers is not None and bits.answers.right is not None and "p(target)" in plain(bits)
     roots = told("sqrt", "", train("sqrt", epochs=5), task_of("sqrt").data, {})
     assert roots.answers is not None and roots.answers.rmse is not None and roots.held is not None

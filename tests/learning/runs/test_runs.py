@@ -229,7 +229,7 @@ def test_every_single_flipped_bit_is_noticed(tmp_path: Path) -> None:
     assert torch.equal(tensors["a"], torch.arange(3.0)) and facts == {"x": 0.1}
     data = path.read_bytes()
     for i in range(len(data)):
-        for bit in (1, 16):
+        for bit in (1 << i % 8,):
             bad = bytearray(data)
             bad[i] ^= bit
             path.write_bytes(bad)
@@ -244,7 +244,7 @@ def test_every_single_flipped_bit_is_noticed(tmp_path: Path) -> None:
 # A disk that is full, a folder that is not to be had -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failing", range(1, 9))
+@pytest.mark.parametrize("failing", range(1, 7))
 def test_a_write_that_fails_loses_nothing(tmp_path: Path, failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """ENOSPC at each step of writing in turn, from there on for a while: the training goes on, and so does the run."""
     whole, alone = left_alone()
@@ -310,9 +310,10 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from weightwalk.learning.runs.folder import RunFolder; "
-        f"f = RunFolder({str(tmp_path)!r}); print('held', flush=True); time.sleep(60)"
+    program = (  # what RunFolder does, without torch to be imported first
+        f"import fcntl, os, time; f = os.open({str(tmp_path / 'lock')!r}, os.O_RDWR | os.O_CREAT); "
+        "fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB); os.write(f, str(os.getpid()).encode()); "
+        "print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     try:
