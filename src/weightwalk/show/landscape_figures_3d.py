@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,9 @@ def _views(found: Any) -> tuple[list[tuple[Any, ...]], tuple[float, float], tupl
             (n if many else "", s.alphas, s.betas, s.losses, ("direction 1", "direction 2") if many else s.labels)
             for s, n in zip(found.surfaces, found.names, strict=True)
         ]
+        path = found.trajectory
+        if path is not None:  # as a path that stands at its true losses
+            return views, found.scale, (SimpleNamespace(points=path.coordinates, losses=path.true), *found.paths)
         return views, found.scale, found.paths
     if kind == "Neuron":
         both = [(f"all {found.every.samples} samples", found.every), (f"sample {found.row} alone", found.one)]
@@ -85,6 +89,7 @@ def _one(
     axes: Any, a: np.ndarray, b: np.ndarray, z: np.ndarray, ends: np.ndarray, labels: Any, steep: bool, large: bool
 ) -> None:
     x, y = np.meshgrid(a, b, indexing="ij")
+    axes.computed_zorder = False  # so that a path is seen where it runs below the surface, too
     axes.plot_surface(x, y, np.where(np.isfinite(z), z, np.nan), cmap=COLOURS, vmin=ends[0], vmax=ends[1], rcount=60,
                       ccount=60, linewidth=0.15, edgecolor="#ffffff55", antialiased=True)  # fmt: skip
     axes.set_zlim(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1)
@@ -129,9 +134,7 @@ def _sentences(found: Any, steep: bool, paths: bool) -> list[str]:
         made.append(f"Shown: both dimensions that there are. Hessian's eigenvalues: {values}.")
     made.append("What lies behind a slope cannot be seen; the map (without --surface3d) hides nothing of the grid.")
     if paths:
-        made.append(
-            "Paths stand at their true losses, at the nearest point of the plane; they need not lie on the surface."
-        )
+        made.append("Paths stand at their true losses, and need not lie on the surface; they are seen through it.")
     return made
 
 

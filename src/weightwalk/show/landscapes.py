@@ -304,6 +304,9 @@ def paths_table(paths: Sequence[Any], n: int, width: int) -> Iterator[Text]:
     ]  # fmt: skip
     heads = ("path", "points", "first loss", "last loss", "the loss", "variance in the picture" if n > 2 else "")
     yield from columns(heads, rows, width)
+    for i, path in enumerate(paths):
+        if path.note:
+            yield from wrapped(f"{chr(ord('a') + i)}: {path.note}", width, "  ", "dim")
 
 
 def checks_lines(checks: Any, width: int) -> Iterator[Text]:

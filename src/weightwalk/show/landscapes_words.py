@@ -84,9 +84,10 @@ def hidden_sentences(found: Any) -> list[str]:
     first = found.surfaces[0]
     made = [f"Shown: {dimensions(first)}; held fixed: {first.held}."]
     gap = max(abs(s.centre_gap) for s in found.surfaces)
+    grid = f"comes to within {told(gap, 2)}" if gap else "gives the same bits"
     made.append(
         f"The centre is the net itself: {first.loss} {told(first.centre_loss, 9)} by {first.data}, from a call of the "
-        f"untouched net (the grid's own arithmetic comes to within {told(gap, 2)})."
+        f"untouched net (the grid's own arithmetic {grid})."
     )
     made += spectrum_sentences(found)
     bad = sum(s.not_finite for s in found.surfaces)

@@ -215,9 +215,20 @@ def net_rate_paths(
         )  # fmt: skip
         made.append(
             path_on(double, places, copy, x, y, loss, name=f"rate {rate:.4g} = {multiple:g} x 2/λmax", rate=rate,
-                    relative_rate=multiple)
+                    relative_rate=multiple, note=_ended(copy, x, y, loss, rate))
         )  # fmt: skip
     return tuple(made)
+
+
+def _ended(module: nn.Module, x: Tensor, y: Tensor, loss: str | Loss, rate: float) -> str:
+    """The greatest eigenvalue where a path ended, and whether its rate is below the critical one there."""
+    try:
+        top = float(_greatest(*hessian_product(module, x, y, loss), 0)[0][0])
+    except (UsageError, ArithmeticError, RuntimeError):
+        return ""  # it ended where there is no Hessian
+    if not (np.isfinite(top) and top > 0):
+        return ""
+    return f"where it ended λmax is {top:.4g}, and its rate {rate * top / 2:.3g} x 2/λmax"
 
 
 def _descended(
