@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -294,6 +295,8 @@ def _promise(promise: Any, width: int) -> Iterator[Text]:
 
 def verdict(promise: Any) -> str:
     """The outcome in a sentence."""
+    if not math.isfinite(promise.changed):
+        return "The loss is no longer a finite number: the step was far too long."
     if promise.changed == 0:
         return "The loss did not change."
     if promise.first == 0:
@@ -305,7 +308,7 @@ def verdict(promise: Any) -> str:
         return f"The loss fell by {100 * share:.1f} % of what the gradient promised."
     if promise.first < 0:
         return "The loss ROSE, though the gradient promised a fall: the step was too long for a straight line to hold."
-    return "The loss rose, as the gradient said that this step would: averages of earlier gradients led it."
+    return "The loss rose, as the gradient said that this step would: it does not lead down."
 
 
 def _proof(nudge: Any, width: int) -> Iterator[Text]:

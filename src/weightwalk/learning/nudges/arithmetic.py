@@ -70,7 +70,8 @@ class Sheet:
 
     def _said(self, number: float) -> Any:
         """A number of the record as it is printed: with the digits that its dtype needs."""
-        narrow = np.float32(number)
+        with np.errstate(over="ignore"):
+            narrow = np.float32(number)
         return decimal(narrow if float(narrow) == number else np.float64(number))
 
     def _term(self, part: Part) -> Term:

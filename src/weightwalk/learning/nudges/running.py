@@ -103,7 +103,18 @@ class Shadow:
             for mine, other in zip(self.ours, self.theirs, strict=True):
                 mine.copy_(other)
                 mine.grad = None if other.grad is None else other.grad.detach().clone()
-        self.engine.step()
+        _update(self.engine)
+
+
+def _update(engine: torch.optim.Optimizer) -> None:
+    """One step of an optimizer; what it cannot compute is told in a sentence."""
+    try:
+        engine.step()
+    except (RuntimeError, OverflowError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        first, lr = str(error).splitlines()[0], engine.param_groups[0]["lr"]
+        raise UsageError(f"The optimizer cannot take this step with lr = {lr:g}: {first}.") from error
 
 
 def run(problem: Problem, rivals: Sequence[str] = ()) -> Ran:
@@ -126,7 +137,7 @@ def run(problem: Problem, rivals: Sequence[str] = ()) -> Ran:
                 _finite(_gradient(problem, module, x, y)[1], step + 1)
                 for shadow in shadows:
                     shadow.watch()
-                engine.step()
+                _update(engine)
                 engine.zero_grad(set_to_none=True)
         x, y, rows = batch_of(problem, problem.steps - 1, recorded=True)
         start = [p.detach().clone() for p in parameters] if shadows else []
@@ -134,7 +145,7 @@ def run(problem: Problem, rivals: Sequence[str] = ()) -> Ran:
             before = torch.default_generator.get_state()
             with recording(module, axis_labels=problem.labels) as walk:
                 out, loss = _gradient(problem, module, x, y)
-                engine.step()
+                _update(engine)
             random = not torch.equal(before, torch.default_generator.get_state())
         number = _finite(loss, problem.steps)
         for shadow in shadows:
