@@ -58,6 +58,15 @@ API = {
         "weightwalk.learning.runs.folder:run_weights", "weightwalk.learning.plateaus:plateau",
         "weightwalk.learning.tasks:Task", "weightwalk.learning.tasks:Data", "weightwalk.learning.tasks:task_of",
     ),
+    "Diagnosing": (
+        "weightwalk:diagnose", "weightwalk.learning.diagnoses.facts:Diagnosis",
+        "weightwalk.learning.diagnoses.facts:Finding", "weightwalk.learning.diagnoses.facts:Units",
+        "weightwalk.learning.diagnoses.facts:Death", "weightwalk.learning.diagnoses.facts:Layer",
+        "weightwalk.learning.diagnoses.facts:Curve", "weightwalk.learning.diagnoses.facts:Point",
+        "weightwalk.learning.diagnoses.facts:Settled", "weightwalk.learning.diagnoses.facts:Others",
+        "weightwalk.learning.hessians:spectrum", "weightwalk.learning.hessians:Spectrum",
+        "weightwalk.learning.hessians:hessian_product",
+    ),
     "Comparing": (
         "weightwalk:compare", "weightwalk.readings.compare:Comparison", "weightwalk.readings.compare:Difference",
     ),
