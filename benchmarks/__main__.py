@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import landscapes, machine, memory, opening, regions, report, rounds
+from benchmarks import census, landscapes, machine, memory, opening, regions, report, rounds
 from benchmarks.contenders import PEERS
 from benchmarks.nets import Subject
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("recording", "small", "readings", "memory", "opening", "regions", "landscapes", "cuda")
+SECTIONS = ("recording", "small", "readings", "memory", "opening", "regions", "landscapes", "census", "cuda")
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,6 +70,8 @@ def _sections(a: argparse.Namespace) -> dict[str, Any]:
         sections["regions"] = regions.measure(2 if a.quick else max(5, count // 3), not a.no_peers, a.quick, _say)
     if "landscapes" in wanted:
         sections["landscapes"] = landscapes.measure(max(5, count // 2), not a.no_peers, a.quick, _say)
+    if "census" in wanted:
+        sections["census"] = census.measure(2 if a.quick else max(3, count // 3), a.quick, _say)
     return sections
 
 

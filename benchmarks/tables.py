@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import census
 from benchmarks.figures import Figure, figure, ratio, seconds
 from benchmarks.landscapes import faster
 from benchmarks.landscapes import seconds as seconds_of
@@ -125,6 +126,33 @@ def _defects(section: Mapping[str, Any]) -> Table:
     return Table("The points that loss-landscapes evaluates", ("", "measured"), rows)
 
 
+def _census(sections: Mapping[str, Any]) -> Table:
+    """Seeds per second, and how many times those of the faster loop."""
+    rows = []
+    for s in sections.values():
+        rate, cpu = figure(census.times(s)), figure(census.times(s, "cpu"))
+        each = [f"{census.median(s, who, 'rate'):,.1f}" for who in (census.OURS, census.TWO, census.ONE)]
+        peak = _mebibytes(int(census.median(s, census.OURS, "peak")))
+        rows.append(
+            (s["title"], f"{rate.median:,.0f}", f"{rate.low:,.0f}–{rate.high:,.0f}", f"{cpu.median:,.0f}", *each, peak)
+        )
+    heads = (
+        "",
+        "× the faster loop",
+        "quartiles",
+        "of CPU time",
+        "census, seeds/s",
+        census.TWO,
+        census.ONE,
+        "peak, MiB",
+    )
+    notes = (
+        "Two cores for each. The loop is a module, torch's optimizer and five lines; it trains a few seeds, the census "
+        "all. The peak is the census' growth of memory, with all final weights and outputs.",
+    )
+    return Table("Census: seeds trained per second, beside a loop", heads, rows, notes)
+
+
 def targets_table(results: Mapping[str, Any]) -> Table:
     """Target, limit, measured, met or not."""
     words = {True: "met", False: "NOT MET", None: "NOT MEASURED"}
@@ -146,6 +174,8 @@ def tables(results: Mapping[str, Any]) -> Iterator[Table]:
         yield _regions(section)
     for name, section in sections.get("landscapes", {}).items():
         yield _defects(section) if name == "defects" else _landscapes(section)
+    if "census" in sections:
+        yield _census(sections["census"])
     yield targets_table(results)
 
 

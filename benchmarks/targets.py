@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import census
 from benchmarks.figures import against, ratio
 from benchmarks.landscapes import PEER, faster
 from benchmarks.regions import OURS
@@ -123,6 +125,14 @@ def verdicts(results: Results) -> list[Verdict]:
         found.append(_judge(f"{s['title']}: opening it", "< 1 s", lambda: (s["open"] < 1, f"{s['open']:.2f} s")))
     if "2-64-64-64-1" in sections.get("regions", {}):
         found += _regions(sections["regions"]["2-64-64-64-1"])
+    for s in sections.get("census", {}).values():
+
+        def times(s: Results = s) -> tuple[bool, str]:
+            x = statistics.median(census.times(dict(s)))
+            return x >= 100, f"{x:,.0f}×"
+
+        if s["task"] == "hello6":
+            found.append(_judge(f"Census of {s['title']}: seeds per second", "≥ 100× a loop's", times))
     for name, s in sections.get("landscapes", {}).items():
         found += _landscapes(s) if name != "defects" else ()
     return found

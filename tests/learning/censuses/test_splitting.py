@@ -83,7 +83,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("name", "shape", "seeds", "how"),
     [
-        ("sqrt", {"width": 16}, 20_000, {"threads": 2}),
+        ("sqrt", {"width": 16}, 10_000, {"threads": 2}),
         pytest.param("hello6", {"width": 16}, 8_000, {"threads": 2, "optimizer": "adam"}, marks=pytest.mark.slow),
         pytest.param("nearest", {}, 3_000, {"threads": 2, "batch": 32}, marks=pytest.mark.slow),
     ],
