@@ -216,6 +216,20 @@ def test_rollback_halves_the_rate_until_it_holds() -> None:
     assert again == history and again.events == history.events, "where it goes back to is no matter of time"
 
 
+def test_rollback_takes_back_what_was_written_down_since() -> None:
+    plan: dict[str, Any] = {"lr": 1e5, "epochs": 12, "batch": 6, "on_nonfinite": "rollback", "rollbacks": 40}
+    history = train(Net(), X, Y, **plan, held_out=(X, Y), patience=11, snapshots=1)
+    assert history.events and history.epochs == 12
+    assert len(history.losses) == len(history.rates) == 12
+    assert len(history.held_losses) == len(history.watched) == 13
+    assert [s.epoch for s in history.snapshots] == list(range(13))
+    assert history.updates == 12 * 4
+    rate = history.rates[-1]
+    calm = train(Net(), X, Y, lr=rate, epochs=12, batch=6, held_out=(X, Y), patience=11)
+    # it went back to the start each time, so what is left is the training at the last rate
+    assert calm.losses == history.losses and calm.held_losses == history.held_losses and calm.best == history.best
+
+
 def test_rollback_has_a_cap() -> None:
     net = Net("forward", 3)
     net.register_buffer("calls", net.calls, persistent=False)
