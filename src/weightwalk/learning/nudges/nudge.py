@@ -115,7 +115,23 @@ def nudge(
     if compare:
         compare = list(dict.fromkeys([problem.optimizer, *compare]))
     ran = run(problem, compare)
-    walk = ran.walk
+    with np.errstate(over="ignore", invalid="ignore"):  # a step may be so long that squares of it are infinite
+        return _told(problem, called, ran, top, check_gradients, account, cut, verify, progress)
+
+
+def _told(
+    problem: Problem,
+    called: str,
+    ran: Ran,
+    top: int,
+    check_gradients: bool,
+    account: Sequence[str],
+    cut: Any,
+    verify: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Nudge:
+    """The facts of a step that ran."""
+    walk, seed = ran.walk, problem.seed
     names = [n for n, p in ran.module.named_parameters() if p.requires_grad]
     found = list(blaming.parameters(walk, names))
     unused = tuple(n for n in names if n not in walk.given)
