@@ -18,7 +18,7 @@ LIGHT = {
     "labels": ("--seeds", "2", "--epochs", "5"),
     "capacity": ("--seeds", "2", "--epochs", "3"),
     "data": ("--seeds", "2", "--updates", "3"),
-    "beyond": ("--seeds", "2", "--steps", "3"),
+    "beyond": ("--seeds", "2", "--steps", "3", "--epochs", "5"),
     "epochs": ("--seeds", "1", "--epochs", "2"),
     "regions": ("--seeds", "2", "--epochs", "3"),
 }
@@ -31,7 +31,16 @@ def examples() -> list[list[str]]:
     return [shlex.split(re.split(r"\s{3,}", line)[0])[2:] for line in lines]
 
 
-@pytest.mark.parametrize("words", examples(), ids=" ".join)
+PARAMS = [
+    # pictures are drawn in tests/show, too; two of them here are enough for every day
+    pytest.param(
+        w, id=" ".join(w), marks=[pytest.mark.slow] if "--figure" in w and w[0] not in ("points", "data") else []
+    )
+    for w in examples()
+]
+
+
+@pytest.mark.parametrize("words", PARAMS)
 def test_every_example_of_the_help_runs(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("matplotlib", "pandas"):
         if f"--{'figure' if package == 'matplotlib' else 'frame'}" in words:

@@ -22,7 +22,7 @@ MAKERS = {
     "labels": lambda s: fit_labels(widths=(2, 4), rows=10, seeds=range(s), epochs=3),
     "capacity": lambda s: fit_capacity(widths=(0, 2), seeds=range(s), epochs=3, functions=s > 1),
     "data": lambda s: fit_data(sizes=(2, 4, 8), widths=(2, 3), seeds=range(s), updates=2),
-    "beyond": lambda s: fit_beyond(seeds=range(s), rates=(0.01, 100.0), steps=9, numbers=(2.0, 100.0)),
+    "beyond": lambda s: fit_beyond(seeds=range(s), rates=(0.01, 100.0), steps=9, numbers=(2.0, 100.0), epochs=5),
     "epochs": lambda s: fit_epochs(seeds=range(s), epochs=2, width=4, context=3),
     "regions": lambda s: fit_regions(widths=(1, 2), seeds=range(s), epochs=3),
 }
@@ -66,7 +66,7 @@ def test_the_same_facts_are_the_same_picture(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_never_rose_is_not_called_proof() -> None:
-    calm = fit_beyond(seeds=(0,), rates=(1e-4,), steps=5, numbers=(2.0,))
+    calm = fit_beyond(seeds=(0,), rates=(1e-4,), steps=5, numbers=(2.0,), epochs=5)
     assert "is not ruled out" in " ".join(plain(calm, 100).split())
 
 

@@ -30,6 +30,7 @@ off its exact formula. Newton's iteration has seen no example, and has no range.
 @click.option("--start", metavar="X", type=float, default=4.0, show_default=True, help="Its first guess.")
 @click.option("--rates", metavar="R,R", default="0.001,0.01,0.03,0.1,0.3", show_default=True, help="Of plain descent.")
 @click.option("--steps", type=click.IntRange(1, 100_000), metavar="N", default=300, show_default=True, help="Of each.")
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Of the trained nets; the task's own unless said.")
 @fit_common.shared(10)
 def command(target: str, **options: Any) -> int:
     """Ask nets of the square root inside and far outside their examples, beside Newton's iteration, digit by digit."""
@@ -47,6 +48,7 @@ def command(target: str, **options: Any) -> int:
             seeds=fit_common.seeds_of(options),
             rates=rates,
             steps=options["steps"],
+            epochs=options["epochs"],
             progress=progress,
         )
     return fit_common.deliver(found, options)

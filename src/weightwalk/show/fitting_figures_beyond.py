@@ -30,7 +30,7 @@ def beyond_drawing(make: Any, found: Any) -> Any:
         figure, "The square root: what nets have learned between 0 and 10, and what Newton's iteration knows anywhere",
         f"Above left, a line per net ({len(found.seeds)} seeds); above right, the same nets at single numbers, and "
         "Newton's guesses from 1, errors below 1e-16 drawn there. Below, a line per seed: the loss before every step "
-        "plain gradient descent on the same fresh nets; a line that ends has left the floating-point numbers. Not "
+        "of plain gradient descent on the same fresh nets; a line that ends has left the floating-point numbers. Not "
         "drawn: negative numbers, which have no root, though the nets answer them all the same.", 165,
     )  # fmt: skip
     return figure

@@ -28,9 +28,9 @@ def capacity_drawing(make: Any, found: Any) -> Any:
     heading(
         figure, f"Too small, right, too large: {name} from {found.rows} noisy rows",
         f"Medians and quartiles of {len(found.seeds)} seeds, for {found.low:g} <= x <= {found.high:g}; noise of "
-        f"{found.noise:.3g} on the left and in the middle, none on the right. Below, the first seed alone: its rows, "
-        "the function (dashed) and the curves of the smallest, the best and the largest size. Not drawn: the other "
-        "seeds' curves, and all x outside the interval.", 185,
+        f"deviation {found.noise:.3g} on the left and in the middle, none on the right. Below, the first seed "
+        "alone: its rows, the function (dashed) and the curves of the smallest, the best and the largest size. "
+        "Not drawn: the other seeds' curves, and all x outside the interval.", 185,
     )  # fmt: skip
     return figure
 

@@ -31,7 +31,7 @@ def data_lines(found: Any, width: int) -> Iterator[Text]:
     yield Text("")
     yield from sentence(
         f"Losses are mean squares, means of {len(found.seeds)} seeds. Training loss: at the noisy examples (variance "
-        f"the noise {found.noise:g}). Held-out loss: against the function itself at {found.unseen:,} points never "
+        f"of the noise {found.noise:g}). Held-out loss: against the function itself at {found.unseen:,} points never "
         f"seen; the best constant has {found.constant:.3g}. Nets: {found.recipe}. FLOP: 6 x numbers x rows "
         "processed.", width,
         "dim"
@@ -89,7 +89,7 @@ def data_drawing(make: Any, found: Any) -> Any:
             panel.axhline(found.noise, color=GREY, linewidth=0.9, linestyle=(0, (1, 3)))
         panel.set(xscale="log", yscale="log", xlabel="examples", title=f"2 x {c.width} units, {c.parameters:,} numbers")
         counted(panel.xaxis, found.sizes)
-        panel.legend(loc="lower left")
+        panel.legend(loc="upper right")
     panels[0].set_ylabel("mean squared error")
     floor = min(float(min(c.held.min(), c.train.mean(axis=0).min())) for c in found.curves)
     panels[0].set_ylim(bottom=floor / 3 if floor > 0 else None)
@@ -101,7 +101,8 @@ def data_drawing(make: Any, found: Any) -> Any:
     heading(
         figure_, "More data, lower held-out loss: a power law, and where it ends",
         f"Dots: {len(found.seeds)} seeds; lines through them: their means. Training loss at the noisy examples, "
-        f"held-out against the function itself at {found.unseen:,} points never seen. Each net has the same number of "
-        "updates. Not drawn: training losses below the frame. The slopes are those of this task.", 74 * max(across, 2),
+        f"held-out loss against the function itself at {found.unseen:,} points never seen. Each net has the same "
+        "number of updates. Not drawn: training losses below the frame. The slopes are those of this "
+        "task.", 74 * max(across, 2),
     )  # fmt: skip
     return figure_

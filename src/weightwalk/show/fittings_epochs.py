@@ -114,7 +114,7 @@ def _models(found: Any, width: int) -> Iterator[Text]:
     else:
         names = ", ".join(m.name for m in losers)
         yield from sentence(
-            f"They do not drop all the way down the list: {names} needs more than the one above. The least has "
+            f"They do not drop all the way down the list: {names} needs more bits than the one above. The least has "
             f"{best.name}, {best.bits:.3f}. Who wins depends on how much there is to learn from and how "
             "large the model is.", width,
             "yellow"

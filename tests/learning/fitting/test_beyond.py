@@ -92,7 +92,7 @@ def test_steps_that_rise_are_counted_as_train_meets_them(found) -> None:
 
 def test_dead_nets_are_counted() -> None:
     """At rate 0.3 seven of ten seeds lose all units; a net without a unit answers one number everywhere."""
-    found = fit_beyond(seeds=range(4), rates=(0.3,), steps=60, numbers=(2.0,))
+    found = fit_beyond(seeds=range(4), rates=(0.3,), steps=60, numbers=(2.0,), epochs=5)
     rate = found.rates[0]
     ends = rate.curve[:, -1]
     constant = task_of("sqrt").data.targets.var(correction=0).item()

@@ -68,6 +68,7 @@ def test_errors_are_against_the_truth() -> None:
     assert found.polynomials.sizes[0].held[0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_every_function_is_learned_better_than_by_a_line() -> None:
     found = fit_capacity(widths=(1,), degrees=(1,), seeds=range(3), epochs=250, functions=True)
     assert [f.target for f in found.functions] == list(FUNCTIONS)

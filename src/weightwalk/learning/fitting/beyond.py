@@ -181,6 +181,7 @@ def fit_beyond(
     seeds: Sequence[int] = range(10),
     rates: Sequence[float] = (0.001, 0.01, 0.03, 0.1, 0.3),
     steps: int = 300,
+    epochs: int | None = None,
     progress: Progress | None = None,
 ) -> BeyondFit:
     """Train nets of the square root on [0, 10], and ask them inside and outside; beside Newton's iteration.
@@ -192,6 +193,7 @@ def fit_beyond(
         seeds: Of the nets, trained as the gallery's ``sqrt`` is (1-8-1).
         rates: Learning rates at which the same fresh nets are moved by plain gradient descent, full batch.
         steps: Of each of these.
+        epochs: Updates of the trained nets; the task's own unless said.
         progress: Called with (done, in all).
 
     Raises:
@@ -212,13 +214,14 @@ def fit_beyond(
     newton = [iterates(float(v)) for v in numbers]  # refuses numbers that have no root
     chosen = [int(s) for s in seeds]
     nets = [task.module(s) for s in chosen]
-    jobs = task.epochs + steps * len(rates)
+    epochs = task.epochs if epochs is None else epochs
+    jobs = epochs + steps * len(rates)
 
     def tell(before: int) -> Progress | None:
         return None if progress is None else (lambda d, n, report=progress: report(before + d, jobs))
 
     stack = fit_many(
-        nets, task.data.inputs, task.data.targets, lr=task.lr, epochs=task.epochs, optimizer=task.optimizer,
+        nets, task.data.inputs, task.data.targets, lr=task.lr, epochs=epochs, optimizer=task.optimizer,
         progress=tell(0),
     )  # fmt: skip
     held = task.data.held_out
@@ -235,12 +238,10 @@ def fit_beyond(
         path = np.array(guesses[: last + 1]) / root - 1
         places.append(Place(number, root, where, said, guesses[last], taken, path))
     far = np.geomspace(0.01, 1e5, 300)
-    moved = tuple(
-        _descend(nets, task, rate, steps, chosen, tell(task.epochs + i * steps)) for i, rate in enumerate(rates)
-    )
+    moved = tuple(_descend(nets, task, rate, steps, chosen, tell(epochs + i * steps)) for i, rate in enumerate(rates))
     width = stack.biases[0].shape[-1]
     return BeyondFit(
-        low, high, tuple(chosen), f"{task.optimizer}, lr {task.lr:g}, {task.epochs:,} full-batch updates",
+        low, high, tuple(chosen), f"{task.optimizer}, lr {task.lr:g}, {epochs:,} full-batch updates",
         np.sqrt(stack.losses), between, tuple(places), tuple(_tail(s, n, stack, i) for i, (s, n) in
         enumerate(zip(chosen, nets, strict=True))), float(traced), trace, 5 * width, moved, steps,
         moved[0].curve[:, 0] if moved else np.zeros(0), far, stack(far[:, None])[:, :, 0] / np.sqrt(far) - 1,
