@@ -24,7 +24,8 @@ Examples:
 
 \b
 NET is a task (linear, sqrt, hello, hello6, xor, nearest, regions) or package.module:task; with --data FILE it is
-package.module:object, a gallery net or a checkpoint directory. Schedules: constant; step:every=100,gamma=0.1;
+package.module:object, a gallery net or a checkpoint directory. A --set that is not the task's is the optimizer's,
+such as --set momentum=0.95. Schedules: constant; step:every=100,gamma=0.1;
 cosine:warmup=0.1,floor=0; linear:warmup=0.1,floor=0.
 
 \b

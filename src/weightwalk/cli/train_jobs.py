@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from weightwalk.cli import common
 from weightwalk.cli.tasks import chosen_task, shape_of
@@ -21,6 +19,9 @@ from weightwalk.learning.splits import split
 from weightwalk.learning.tasks import Task
 from weightwalk.learning.train import train
 from weightwalk.learning.trainings import Training, Trainings, told
+
+if TYPE_CHECKING:
+    from torch import nn
 
 KEYWORDS = ("optimizer", "epochs", "batch", "shuffle", "schedule", "clip", "patience", "seed", "snapshots",
             "on_nonfinite", "rollbacks")  # fmt: skip
