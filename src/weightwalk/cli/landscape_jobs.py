@@ -140,9 +140,26 @@ def _random(request: Request, job: _Job) -> Any:
     )
     names = tuple(f"directions of seed {s}" for s in request.seeds)
     more = job.beside(module)
+    more["notes"] += _agreement(found)
     if request.path:
         more |= _overlay(job, module, planes[0], snapshots)
     return picture(job.task.name, "random", found, names, **more)
+
+
+def _agreement(found: tuple[Any, ...]) -> tuple[str, ...]:
+    """How far pictures of one net say the same, in a sentence."""
+    from weightwalk.learning.landscapes.landscape import agreement_of
+
+    if len(found) < 2:
+        return ()
+    rhos = [rho for _, _, rho in agreement_of(found) if np.isfinite(rho)]
+    if not rhos:
+        return ()
+    span = f"{min(rhos):.2f}" if len(rhos) == 1 else f"{min(rhos):.2f} to {max(rhos):.2f}"
+    return (
+        f"It is one net, and other directions give other pictures: their losses, place by place, have a rank "
+        f"correlation of {span} (1 where two pictures go up and down together, 0 where one says nothing of the other).",
+    )
 
 
 def _weights(request: Request, job: _Job) -> Any:
