@@ -154,7 +154,7 @@ def test_no_bit_depends_on_blocks_or_threads(
 
     task, how = task_of(name).of(**shape), {"epochs": 8, "batch": batch, "optimizer": "adam"}
     whole = train_many(task, range(210), threads=1, **how)
-    monkeypatch.setattr(splitting, "MOST", 32)
+    monkeypatch.setattr(splitting, "MOST", 16)  # filled up to whole lanes
     monkeypatch.setattr(splitting, "LEAST", 16)
     cut = train_many(task, range(210), threads=3, **how)
     one = train_many(task, [100], **how)

@@ -44,7 +44,13 @@ def run_on_ray(
         raise UsageError("The engine ray needs the extra: pip install 'weightwalk[cluster]'.") from None
     ours = not ray.is_initialized()
     if ours:
-        _joined(ray, workers)
+        logger = logging.getLogger("ray")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it speaks of tokens and of what else is new, which is nothing to the census
+        try:
+            _joined(ray, workers)
+        finally:
+            logger.setLevel(level)
     try:
         _run(ray, job, blocks, keep, progress)
     finally:
