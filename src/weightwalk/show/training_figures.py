@@ -10,6 +10,7 @@ import numpy as np
 
 from weightwalk.show.drawing import INK, save
 from weightwalk.show.formula_figures import GREY, SERIES, caption
+from weightwalk.show.formula_layout import count
 from weightwalk.show.trainings import recipe
 
 STYLES = ("-", "--", "-.", ":")
@@ -64,11 +65,10 @@ def _curve(make: Any, training: Any) -> Any:
         loss = history.watched[history.best]
         axes.plot(history.best, loss, "o", color=SERIES[2], markersize=8, markeredgecolor="white", zorder=6,
                   label=f"kept: epoch {history.best}, {loss:.4g}")  # fmt: skip
-    for event in history.events:
-        if event.kind == "rollback":
-            axes.axvline(event.epoch, color=SERIES[3], linewidth=0.8, linestyle="-.", zorder=2)
-            axes.annotate("rate halved", (event.epoch, 1), (2, -8), xycoords=("data", "axes fraction"), fontsize=6.5,
-                          textcoords="offset points", color=GREY, rotation=90, va="top")  # fmt: skip
+    back = [event.epoch for event in history.events if event.kind == "rollback"]
+    if back:
+        axes.plot(back, [0.0] * len(back), "^", color=SERIES[3], markersize=8, clip_on=False, zorder=6,
+                  transform=axes.get_xaxis_transform(), label=f"gone back to, rate halved {len(back)}x")  # fmt: skip
     logs = _logarithmic(axes, seen)
     axes.margins(x=0.01)
     axes.legend(fontsize=8, frameon=False, labelcolor=INK)
@@ -91,7 +91,7 @@ def _rates(make: Any, trainings: Any) -> Any:
     for i, (run, rate, why) in enumerate(zip(trainings.runs, trainings.rates, trainings.broke, strict=True)):
         losses = np.array(run.history.losses if why else [*run.history.losses, run.history.final], dtype=float)
         seen.append(losses)
-        end = f"broke off at {run.history.updates} updates" if why else f"ends at {run.history.final:.4g}"
+        end = f"broke off after {count(run.history.updates, 'update')}" if why else f"ends at {run.history.final:.4g}"
         axes.plot(np.arange(len(losses)), losses, color=SERIES[i % len(SERIES)], linestyle=STYLES[i % len(STYLES)],
                   linewidth=1.5, label=f"rate {rate:g}: {end}")  # fmt: skip
         if why and len(losses):

@@ -42,6 +42,9 @@ def recipe(training: Any) -> str:
     shape = ", ".join(f"{name}={value}" for name, value in training.shape.items())
     more = [f"{name} {settings[name]}" for name in ("schedule", "clip", "patience") if name in settings]
     more += [f"{n}={v}" for n, v in settings.get("settings", {}).items()]
+    halved = sum(event.kind == "rollback" for event in history.events)
+    if halved:
+        more.insert(0, f"halved {halved} times to {settings['lr'] / 2**halved:g}")
     rest = f", {', '.join(more)}" if more else ""
     rows = count(history.rows, "example")
     per_epoch = f"{history.kind}: {count(history.updates_per_epoch, 'update')} per epoch"
