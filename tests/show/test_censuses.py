@@ -92,3 +92,10 @@ def test_cells_with_different_measures_are_shown_side_by_side() -> None:
     found = census("linear", seeds=4, vary={"depth": [1], "activation": ["relu", "identity"], "epochs": [3]})
     page = plain(found)
     assert re.search(r"identity .* -$", page, re.M) and "kinks: least, median, greatest" in page
+
+
+def test_seeds_without_a_value_are_not_hidden() -> None:
+    found = census("hello", seeds=20, vary={"width": [2, 4], "epochs": [100]}, measures=["epochs_to[0.9]"])
+    known = [c.spreads["epochs_to[0.9]"].known for c in found.cells]
+    assert 0 < known[0] < 20
+    assert re.search(rf" of {known[0]}\b", plain(found)) and "over the N seeds that have a value" in plain(found)

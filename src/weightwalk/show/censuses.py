@@ -228,20 +228,23 @@ def _measured(census: Any, names: Sequence[str], width: int) -> Iterator[Text]:
         for count in range(len(left), 0, -1):
             heads = (*names, *(f"{m}: least, median, greatest" for m in left[:count]))
             rows = [
-                (*known, *(_three(c.spreads.get(m)) for m in left[:count]))
+                (*known, *(_three(c.spreads.get(m), census.seeds) for m in left[:count]))
                 for known, c in zip(settings, census.cells, strict=True)
             ]
             if count == 1 or _wide(heads, rows) <= width:
                 break
         yield Text("")
         yield from right_columns(heads, rows, width)
+        if any(c.spreads[m].known < census.seeds for c in census.cells for m in left[:count] if m in c.spreads):
+            yield from wrapped("of N: over the N seeds that have a value", width, "  ", "dim")
         left = left[count:]
 
 
-def _three(spread: Any) -> str:
+def _three(spread: Any, seeds: int | None = None) -> str:
     if spread is None:
         return "-"
-    return "  ".join(f"{short(v, 3):>8}" for v in (spread.least, spread.median, spread.greatest))
+    three = "  ".join(f"{short(v, 3):>8}" for v in (spread.least, spread.median, spread.greatest))
+    return three if seeds is None or spread.known == seeds else f"{three} of {spread.known:,}"
 
 
 def _wide(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:

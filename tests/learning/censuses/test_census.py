@@ -170,6 +170,17 @@ def test_a_task_of_ones_own() -> None:
     assert str(found).startswith("census of abs: |x|")
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_nets_of_other_precision(dtype: torch.dtype) -> None:
+    x = torch.linspace(-1, 1, 9)[:, None].to(dtype)
+    data = Data(x, x.abs(), x + 0.1, (x + 0.1).abs())
+    make = lambda: nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1)).to(dtype)  # noqa: E731
+    found = census(Task("abs", "|x|", make, data, epochs=20), seeds=6)
+    one = alone(found, found.cells[0], 4)
+    assert found.cells[0].spreads["held_rmse"].known == 6 and one.final == pytest.approx(one.counted, rel=0.02)
+    assert sum(s.count for s in points_of(found, found.cells[0], most=1).kinds.values()) <= 1
+
+
 def test_alone_is_as_in_the_census() -> None:
     found = census("hello6", seeds=range(10, 14))
     one = alone(found, found.cells[0], 12)

@@ -14,6 +14,7 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.censuses.facts import Cell, Census
 from weightwalk.learning.censuses.measures import kind_of
 from weightwalk.learning.censuses.settings import applied
+from weightwalk.learning.censuses.trained import array
 from weightwalk.learning.losses import tensor_of
 from weightwalk.learning.tasks import Task
 from weightwalk.learning.train import train
@@ -68,13 +69,13 @@ def alone(census: Census, cell: Cell, seed: int) -> Alone:
     module = history.module
     assert module is not None
     with torch.no_grad():
-        out = tensor_of(module(task.data.inputs)).numpy()
+        out = array(tensor_of(module(task.data.inputs)))
     apart = None if cell.outputs is None else float(np.abs(out - cell.outputs[at]).max())
     right, wrong, answers = None, (), {}
     kind = kind_of(task, recipe["loss"])
     if kind != "numbers":
         says = out > 0 if kind == "bits" else out.argmax(axis=-1)
-        aim = task.data.targets.numpy() > 0.5 if kind == "bits" else task.data.targets.numpy()
+        aim = array(task.data.targets) > 0.5 if kind == "bits" else array(task.data.targets)
         hits = (says == aim).reshape(len(aim), -1).all(axis=1)
         right, wrong = int(hits.sum()), tuple(int(k) for k in np.flatnonzero(~hits))
         if task.data.rows and says.size == len(aim):

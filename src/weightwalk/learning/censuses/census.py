@@ -25,7 +25,7 @@ from weightwalk.learning.censuses.measures import (
 from weightwalk.learning.censuses.outcomes import also_for, rules_for, spreads_for
 from weightwalk.learning.censuses.rules import OTHER, Rule, Test, rules_of, sorted_by
 from weightwalk.learning.censuses.settings import applied, axes_of, product, seeds_of
-from weightwalk.learning.censuses.trained import Trained
+from weightwalk.learning.censuses.trained import Trained, array
 from weightwalk.learning.censuses.wilson import Share, deviate, wilson
 from weightwalk.learning.tasks import Task, task_of
 
@@ -223,7 +223,7 @@ def rows_of(task: Task, loss: str | None = None) -> Rows:
     (6, 0, 2, 2)
     """
     data = task.data
-    x, y = data.inputs.numpy(), data.targets.numpy()
+    x, y = array(data.inputs), array(data.targets)
     pairs = [(a.tobytes(), b.tobytes()) for a, b in zip(x, y, strict=True)]
     first: dict[bytes, set[bytes]] = {}
     again = against = 0

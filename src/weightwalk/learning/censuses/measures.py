@@ -17,7 +17,7 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.censuses.kinks import kinks_inside
 from weightwalk.learning.censuses.loops import Followed, follow
 from weightwalk.learning.censuses.rules import unknown
-from weightwalk.learning.censuses.trained import Trained, answers, root_mean_square
+from weightwalk.learning.censuses.trained import Trained, answers, array, root_mean_square
 from weightwalk.learning.tasks import Task
 
 PARTS = re.compile(r"([A-Za-z_]\w*)(?:\[([^\]]*)\])?")
@@ -94,16 +94,16 @@ def one_number(task: Task) -> bool:
 
 def line_of(task: Task) -> Callable[[torch.Tensor], np.ndarray]:
     """The regression line of the training data (least squares): inputs (N, 1) -> (N,)."""
-    x, y = (t.numpy()[:, 0].astype(float) for t in (task.data.inputs, task.data.targets))
+    x, y = (array(t)[:, 0].astype(float) for t in (task.data.inputs, task.data.targets))
     spread = np.square(x - x.mean()).sum()
     slope = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread else 0.0
-    return lambda at: y.mean() + slope * (at.numpy()[:, 0].astype(float) - x.mean())
+    return lambda at: y.mean() + slope * (array(at)[:, 0].astype(float) - x.mean())
 
 
 def line_error(task: Task) -> float:
     """Its root-mean-square error on the held-out rows; on the training rows where none are held out."""
     inputs, targets = task.data.held_out or (task.data.inputs, task.data.targets)
-    return float(root_mean_square((line_of(task)(inputs) - targets.numpy()[:, 0])[None])[0])
+    return float(root_mean_square((line_of(task)(inputs) - array(targets)[:, 0])[None])[0])
 
 
 def catalog(task: Task, loss: str | None = None) -> tuple[Measure, ...]:
@@ -299,7 +299,7 @@ class Measures(Mapping[str, np.ndarray]):
         """Answers to the held-out inputs, and their targets."""
         assert self.task.data.held_inputs is not None and self.task.data.held_targets is not None
         out = answers(self.task.module(0), self.trained.weights, self.task.data.held_inputs)
-        return out, self.task.data.held_targets.numpy()
+        return out, array(self.task.data.held_targets)
 
     def _held_loss(self) -> Any:
         from weightwalk.learning.losses import loss_of
@@ -320,7 +320,7 @@ class Measures(Mapping[str, np.ndarray]):
         return right.reshape(*right.shape[:2], -1).all(axis=2)
 
     def _targets(self) -> np.ndarray:
-        aim = self.task.data.targets.numpy()
+        aim = array(self.task.data.targets)
         return aim > 0.5 if self.kind == "bits" else aim
 
     def _right(self, row: str | None = None) -> Any:
@@ -347,7 +347,7 @@ class Measures(Mapping[str, np.ndarray]):
     def followed(self) -> Followed:
         """Where the net's own answers lead."""
         data = self.task.data
-        return follow(self._says(self.trained.outputs), data.inputs.numpy(), data.classes)
+        return follow(self._says(self.trained.outputs), array(data.inputs), data.classes)
 
     def _loops(self) -> Any:
         return (self.followed.loop >= 0).sum(axis=1)
@@ -366,14 +366,14 @@ class Measures(Mapping[str, np.ndarray]):
     # Numbers ---------------------------------------------------------------------------------------------------------
 
     def _rmse(self) -> Any:
-        return root_mean_square(self.trained.outputs - self.task.data.targets.numpy())
+        return root_mean_square(self.trained.outputs - array(self.task.data.targets))
 
     def _held_rmse(self) -> Any:
         out, aim = self.held
         return root_mean_square(out - aim)
 
     def _unexplained(self) -> Any:
-        aim = self.task.data.targets.numpy().astype(float)
+        aim = array(self.task.data.targets).astype(float)
         variance = float(((aim - aim.mean(axis=0)) ** 2).mean())
         return self._rmse() ** 2 / variance if variance else self._rmse() * math.nan
 
@@ -386,6 +386,6 @@ class Measures(Mapping[str, np.ndarray]):
     def _kinks(self) -> Any:
         names = relu_layers(self.task.module(0)) or ()
         weights = self.trained.weights
-        layers = [(weights[f"{n}.weight"].numpy(), weights[f"{n}.bias"].numpy()) for n in names]
+        layers = [(array(weights[f"{n}.weight"]), array(weights[f"{n}.bias"])) for n in names]
         x = self.task.data.inputs
         return kinks_inside(layers, float(x.min()), float(x.max()))

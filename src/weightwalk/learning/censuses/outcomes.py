@@ -72,5 +72,6 @@ def end_of(task: Task) -> str:
 def spreads_for(task: Task, loss: str | None = None) -> tuple[str, ...]:
     """Measures whose least, median and greatest value are told."""
     known = [m.name for m in catalog(task, loss)]
-    wanted = ("held_rmse", "kinks") if kind_of(task, loss) == "numbers" else ("first_loss", "loss", "held_accuracy")
+    error = "held_rmse" if "held_rmse" in known else "rmse"
+    wanted = (error, "kinks") if kind_of(task, loss) == "numbers" else ("first_loss", "loss", "held_accuracy")
     return tuple(n for n in wanted if n in known)

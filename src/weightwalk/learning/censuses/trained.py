@@ -57,6 +57,12 @@ class Trained:
         return (self.nonfinite < 0) & np.isfinite(self.outputs.reshape(len(self.seeds), -1)).all(axis=1)
 
 
+def array(tensor: Tensor) -> np.ndarray:
+    """A tensor as NumPy has it; halves, which NumPy does without, as float32."""
+    plain = tensor.detach().cpu()
+    return (plain.float() if plain.dtype in (torch.bfloat16, torch.float16) else plain).numpy()
+
+
 def answers(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor, budget: int = BUDGET) -> np.ndarray:
     """What S nets with these weights answer to the same inputs: (S, N, ...), a few nets at a time.
 
@@ -70,6 +76,8 @@ def answers(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor, bu
     widest = max([t[0].shape[0] if t.dim() > 1 else 1 for t in weights.values()], default=1)
     part = max(1, int(budget // max(1, 8 * 4 * len(inputs) * widest)))
     buffers = dict(module.named_buffers())
+    own = {name: p.dtype for name, p in module.named_parameters()}
+    weights = {name: t.to(own.get(name, t.dtype)) for name, t in weights.items()}  # NumPy had no halves
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
 
@@ -80,7 +88,7 @@ def answers(module: nn.Module, weights: Mapping[str, Tensor], inputs: Tensor, bu
     try:
         with torch.no_grad():
             for i in range(0, seeds, part):
-                out.append(vmap(one)({n: t[i : i + part] for n, t in weights.items()}).numpy())
+                out.append(array(vmap(one)({n: t[i : i + part] for n, t in weights.items()})))
     finally:
         for m, mode in modes:
             m.training = mode
