@@ -38,7 +38,7 @@ def curve(losses: Sequence[float], window: int | None = None, epsilon: float = E
     >>> falls = [0.5 + 0.5 * 0.9**e for e in range(200)]
     >>> found = curve(falls)
     >>> found.kind, found.since, round(found.level, 3)
-    ('plateau', 40, 0.5)
+    ('plateau', 42, 0.5)
     """
     numbers = np.asarray([float(v) for v in losses], dtype=np.float64)
     count = len(numbers)
