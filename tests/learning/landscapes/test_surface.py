@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -375,33 +374,3 @@ def test_planes_are_not_the_nets_own_tensors() -> None:
     net = case("mlp")[0]
     plane: Plane = random_plane(net)
     assert not {t.data_ptr() for t in plane.origin.values()} & {p.data_ptr() for p in net.parameters()}
-
-
-@pytest.mark.parametrize("name", ["mlp", "gelu", "words", "deep rows"])
-def test_threads_share_the_points_and_change_no_bit(name: str) -> None:
-    net, x, y, loss = case(name)
-    plane, steps = random_plane(net), grid(7)
-    told: list[int] = []
-    one = surface(net, x, y, plane, loss=loss, alphas=steps, threads=1, per_sample=True)
-    for threads in (2, 3, 48, 49):  # of 49 points: the last ones get one each
-        many = surface(
-            net, x, y, plane, loss=loss, alphas=steps, threads=threads, per_sample=True,
-            progress=lambda done, total: told.append(done * (total == 49)),
-        )  # fmt: skip
-        assert np.array_equal(one.losses, many.losses)
-        assert one.samples is not None and many.samples is not None and np.array_equal(one.samples, many.samples)
-        assert told[-1] == 49
-
-
-def test_what_goes_wrong_in_a_thread_is_told() -> None:
-    net, x, y, _ = case("mlp")
-    calls: list[int] = []
-
-    def shy(out: Tensor, target: Tensor) -> Tensor:
-        calls.append(threading.get_ident())
-        if len(set(calls)) > 2:
-            raise ZeroDivisionError
-        return (out - target).square().mean()
-
-    with pytest.raises(ZeroDivisionError):
-        surface(net, x, y, random_plane(net), loss=shy, alphas=FIVE, threads=4, curvature=False)

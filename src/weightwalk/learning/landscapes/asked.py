@@ -41,12 +41,15 @@ def grid(points: int = 41, low: float = -1.0, high: float = 1.0) -> np.ndarray:
 
 def data_of(inputs: Tensor, targets: Tensor, rows: Sequence[int] | int | None) -> tuple[Tensor, Tensor, str]:
     """Inputs, targets, and which examples they are, in words."""
+    for name, given in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(given, Tensor):
+            raise UsageError(f"The {name} must be a tensor; got {type(given).__name__}: torch.as_tensor makes one.")
     if inputs.dim() == 0 or targets.dim() == 0 or len(inputs) != len(targets) or len(inputs) == 0:
         raise UsageError(
             f"A loss needs as many inputs as targets, one row each and at least one; "
             f"got shapes {tuple(inputs.shape)} and {tuple(targets.shape)}."
         )
-    x, y, n = inputs.detach(), targets.detach(), len(inputs)
+    x, y, n = inputs.detach().clone(), targets.detach(), len(inputs)  # a net may write into its input
     if rows is None:
         return x, y, f"the mean over all {n:,} examples" if n > 1 else "the only example"
     chosen = [rows] if isinstance(rows, int) else list(rows)

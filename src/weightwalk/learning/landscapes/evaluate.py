@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -99,8 +100,8 @@ def evaluate(q: Question, plane: Plane, points: Points, progress: Progress | Non
     if leaves is not None:
         links = leaves
         chain = Chain(links, plane, q.module)
-        reach = max((abs(x) for p in points for x in p), default=0.0)
-        if agrees(chain, q.module, probe, [(0.0, 0.0), (reach / 7, -reach / 5)]):
+        some = [points[k] for k in sorted({round(k) for k in np.linspace(0, len(points) - 1, 25)})]
+        if agrees(chain, q.module, probe, [(0.0, 0.0), *some]):
             return _by_chain(q, lambda: Chain(links, plane, q.module), points, progress)
     size = _bytes_a_row(q, numbers, len(probe))
     rows = _rows_that_split(q, int(max(1, min(q.rows, q.memory // 2 // size))))
@@ -115,7 +116,11 @@ def evaluate(q: Question, plane: Plane, points: Points, progress: Progress | Non
 def own_loss(q: Question) -> float:
     """What the module itself says, called as it stands."""
     again()
-    loss = q.loss(tensor_of(q.module(q.inputs)), q.targets)
+    try:
+        loss = q.loss(tensor_of(q.module(q.inputs)), q.targets)
+    except (RuntimeError, IndexError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise UsageError(f"The net and its loss could not be computed on these inputs and targets: {said}") from error
     if loss.numel() != 1:
         raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
     return loss.item()
@@ -238,7 +243,9 @@ def _by_vmap(q: Question, plane: Plane, points: Points, rows: int, progress: Pro
             weights = {n: _stacked(plane, n, part) for n in names}
             for r in range(0, q.rows, rows):
                 x, y = q.inputs[r : r + rows], q.targets[r : r + rows]
-                losses, *alone = many(weights, x, y)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of operators without a batching rule, which are looped over
+                    losses, *alone = many(weights, x, y)
                 samples = alone[0] if alone else None
                 book.write(slice(k, k + len(part)), slice(r, r + len(x)), len(x) / q.rows, losses, samples)
             if progress is not None:
