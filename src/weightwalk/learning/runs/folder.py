@@ -101,8 +101,11 @@ class RunFolder:
         Raises:
             UsageError: It cannot be written.
         """
+        whole = json.loads(json.dumps({"format": FORMAT, **facts}))
+        if described(self.path) == whole:
+            return  # a full disk must not keep a run from going on
         try:
-            write_json(self.path / "run.json", {"format": FORMAT, **facts})
+            write_json(self.path / "run.json", whole)
         except OSError as error:
             raise self._refusal(error) from error
 
