@@ -67,6 +67,17 @@ API = {
         "weightwalk.learning.hessians:spectrum", "weightwalk.learning.hessians:Spectrum",
         "weightwalk.learning.hessians:hessian_product",
     ),
+    "Fitting": (
+        "weightwalk.learning.fitting.points:fit_points",
+        "weightwalk.learning.fitting.polynomials:fit_polynomial",
+        "weightwalk.learning.fitting.labels:fit_labels",
+        "weightwalk.learning.fitting.capacity:fit_capacity",
+        "weightwalk.learning.fitting.data:fit_data",
+        "weightwalk.learning.fitting.beyond:fit_beyond",
+        "weightwalk.learning.fitting.beyond:newton_trace",
+        "weightwalk.learning.fitting.epochs:fit_epochs",
+        "weightwalk.learning.fitting.regions:fit_regions",
+    ),
     "Comparing": (
         "weightwalk:compare", "weightwalk.readings.compare:Comparison", "weightwalk.readings.compare:Difference",
     ),
@@ -153,6 +164,12 @@ def cli_page() -> str:
         command = main.get_command(context, name)
         assert command is not None
         parts += ["", f"## weightwalk {name}", "", _help(command, name, context)]
+        if isinstance(command, click.Group):
+            inside = click.Context(command, info_name=name, parent=context, help_option_names=["-h", "--help"])
+            for one in command.list_commands(inside):
+                found = command.get_command(inside, one)
+                assert found is not None
+                parts += ["", f"### weightwalk {name} {one}", "", _help(found, one, inside)]
     return "\n".join(parts) + "\n"
 
 

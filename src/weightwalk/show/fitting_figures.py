@@ -107,7 +107,7 @@ def points_drawing(make: Any, found: Any) -> Any:
         panel.set_visible(False)
     for panel in panels[max(0, len(curves) - across) : len(curves)]:
         panel.tick_params(labelbottom=True)
-    nets = f" One line per seed, {len(found.seeds)} of them; their errors are medians." if found.recipe else ""
+    nets = f" A line per seed ({len(found.seeds)}); their errors are medians." if found.recipe else ""
     heading(
         figure, f"{len(found.x):,} points: who passes through them, and who would have foreseen them",
         "Errors are root mean squares in the unit of y, at the points and at a point left out of the fit (— where no "

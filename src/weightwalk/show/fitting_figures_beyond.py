@@ -52,17 +52,19 @@ def _operations(axes: Any, found: Any) -> None:
     for place, style in zip(found.places, styles, strict=False):
         errors = np.maximum(np.abs(place.path), 1e-16)
         axes.plot(3 * np.arange(len(errors)), errors, color=BLUE, linestyle=style, linewidth=1.2)
-        axes.annotate(f"{place.x:g}", (3 * (len(errors) - 1), errors[-1]), xytext=(0, -4), textcoords="offset points",
-                      fontsize=7, color=BLUE, ha="center", va="top", rotation=90)  # fmt: skip
         off = np.abs(place.said / place.root - 1)
         axes.plot(np.full(len(off), found.operations), off, "o", markersize=3, color=RED, alpha=0.6,
                   markerfacecolor=RED if place.where == "outside" else "white")  # fmt: skip
+        same = [p for p in found.places if p.steps == place.steps]
+        words = ", ".join(f"{p.x:g}" for p in same) if place is same[0] else ""
+        axes.annotate(words, (3 * (len(errors) - 1), errors[-1]), xytext=(0, -4), textcoords="offset points",
+                      fontsize=7, color=BLUE, ha="center", va="top", rotation=90)  # fmt: skip
     axes.annotate("nets\nfilled: outside\nempty: inside", (found.operations, 1e-6), xytext=(5, 0), fontsize=7.5,
                   color=RED, textcoords="offset points", va="top", annotation_clip=False)  # fmt: skip
     axes.annotate("Newton, at each x", (0, 1e-13), fontsize=7.5, color=BLUE)
     axes.set(yscale="log", xlabel="operations", ylabel="|answer / root - 1|", title="both, by operations")
     axes.set_xlim(-2, found.operations * 1.28)
-    axes.set_ylim(bottom=1e-19)
+    axes.set_ylim(bottom=1e-21)
     powers(axes.yaxis)
 
 

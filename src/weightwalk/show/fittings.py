@@ -132,7 +132,7 @@ def _points_verdict(found: Any, width: int) -> Iterator[Text]:
     yield from sentence(
         "Errors are root mean squares in the unit of y. Of polynomials the error at a point left out is exact, from "
         "the hat matrix" + (
-            f"; nets are trained again without the point: {found.recipe}; medians over {len(found.seeds)} seeds."
+            f"; nets are trained again without the point: {found.recipe}; medians over seeds ({len(found.seeds)})."
             if found.recipe else "."
         ), width, "dim"
     )  # fmt: skip

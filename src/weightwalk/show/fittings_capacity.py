@@ -46,7 +46,8 @@ def capacity_lines(found: Any, width: int) -> Iterator[Text]:
     yield Text("")
     yield from sentence(
         f"Without activations, a net of layers {' - '.join(map(str, found.linear_sizes))} ends at an error of "
-        f"{figure(float(np.median(found.linear)), 4)}; the best straight line has {figure(found.line, 4)}: it is one.",
+        f"{figure(float(np.median(found.linear)), 4)}: it is a straight line, and the best of those has "
+        f"{figure(found.line, 4)}.",
         width,
     )
     if found.functions:
@@ -54,9 +55,9 @@ def capacity_lines(found: Any, width: int) -> Iterator[Text]:
         yield from _functions(found, width)
     yield Text("")
     yield from sentence(
-        f"Errors are root mean squares, medians and quartiles of {len(found.seeds)} seeds; each draws its rows, its "
-        f"noise and its initial weights. Nets: one hidden layer of ReLUs, {found.recipe}. Truth is the function "
-        "between the rows; nothing is said of x outside the interval.", width, "dim"
+        f"Errors are root mean squares, medians and quartiles over seeds ({len(found.seeds)}); each draws its "
+        f"rows, its noise and its initial weights. Nets: one hidden layer of ReLUs, {found.recipe}. Truth is the "
+        "function between the rows; nothing is said of x outside the interval.", width, "dim"
     )  # fmt: skip
 
 

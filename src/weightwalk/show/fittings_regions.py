@@ -18,11 +18,12 @@ ANSWERED = (1.0, 0.95, 0.9, 0.8, 0.5)
 def regions_lines(found: Any, width: int) -> Iterator[Text]:
     """Accuracy by width, errors by distance from the border, and abstaining."""
     n = len(found.seeds)
-    yield title(f"which of three points is nearest: {found.rows:,} examples, {n} seeds of each width")
+    examples, seeds = f"{found.rows:,} example{'s' * (found.rows != 1)}", f"{n} seed{'s' * (n != 1)}"
+    yield title(f"which of three points is nearest: {examples}, {seeds} of each width")
     yield Text("")
     yield from _widths(found, width)
     yield Text("")
-    yield Text(f"  where nets of {found.judged} units are wrong", style="italic")
+    yield Text(f"  where nets of {_words(found.judged)} are wrong", style="italic")
     rows = [
         (
             f"{b.low:g} to {b.high:g}" if math.isfinite(b.high) else f"{b.low:g} or more", percent(b.share),
@@ -33,7 +34,7 @@ def regions_lines(found: Any, width: int) -> Iterator[Text]:
     heads = ("from the border", "of the square", "wrong", "95 % interval", "of all errors", "mean probability")
     yield from table(heads, rows, width)
     near = [b for b in found.belts if b.high <= 0.02]
-    if near and any(b.wrong for b in found.belts):
+    if near and sum(b.wrong for b in near) > 2 * sum(b.share for b in near):
         text = (
             f"{percent(sum(b.wrong for b in near))} of the errors lie within {near[-1].high:g} of a border, on "
             f"{percent(sum(b.share for b in near))} of the square: there the nets cannot make up their mind."
@@ -59,7 +60,11 @@ def _ends(interval: tuple[float, float]) -> str:
 
 
 def _units(w: Any) -> str:
-    return f"{w.width} unit{'s' * (w.width != 1)}"
+    return _words(w.width)
+
+
+def _words(width: int) -> str:
+    return f"{width} unit{'s' * (width != 1)}"
 
 
 def _widths(found: Any, width: int) -> Iterator[Text]:
@@ -95,7 +100,7 @@ def _widths(found: Any, width: int) -> Iterator[Text]:
 
 def _abstaining(found: Any, width: int) -> Iterator[Text]:
     yield Text(
-        f"  what is left to answer when nets of {found.judged} units abstain where they are unsure", style="italic"
+        f"  what is left to answer when nets of {_words(found.judged)} abstain where they are unsure", style="italic"
     )
     rows = []
     for share in ANSWERED:

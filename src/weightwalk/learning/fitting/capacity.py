@@ -231,7 +231,7 @@ def fit_capacity(
         reach.append(Reach(width, stack.parameters, min(truth.chain(width), float(error.min())), error))
     linear_sizes = (1, 16, 16, 1)
     linear = truth.error(train(truth, linear_sizes, "identity", *truth.clean))
-    several = [r for r in reach if r.exists > 0 and r.width > 1]
+    several = [r for r in reach if r.exists > 1e-7 * truth.spread and r.width > 1]
     slope = float("nan")
     if len(several) > 1:
         slope = float(np.polyfit(np.log([r.width for r in several]), np.log([r.exists for r in several]), 1)[0])
