@@ -447,3 +447,13 @@ def test_ten_million_weights() -> None:
     facts = ww.nudge(net, ids[:, :-1], ids[:, 1:], optimizer="adamw", lr=1e-4, check_gradients=True)
     assert facts.ok and facts.movement.weights > 10_000_000 and facts.promise.second is not None
     assert facts.gradients is not None and facts.gradients.checked < 100
+
+
+def test_the_promise_is_the_sum_of_the_weights_shown_and_the_rest() -> None:
+    facts = ww.nudge(deep(), X, Y, lr=0.1, top=4)
+    everything = ww.nudge(deep(), X, Y, lr=0.1, top=99).blames
+    assert facts.promise.first == pytest.approx(sum(b.gradient * b.nudge for b in everything), rel=1e-12)
+    assert [b.promised for b in facts.blames] == [b.gradient * b.nudge for b in facts.blames]
+    (rest,) = (t for t in facts.promise.told.terms if t.kind == "rest")
+    assert float(rest.value) == pytest.approx(sum(b.gradient * b.nudge for b in everything[4:]), rel=1e-6)
+    assert all(abs(t.value) < 1e-8 for t in facts.promise.told.terms if t.kind == "rounding")
