@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("weightwalk", "torch", "transformers", "numpy", "torchlens", "nnsight", "transformer-lens", "relucent")
+PACKAGES = ("weightwalk", "torch", "transformers", "numpy", "torchlens", "nnsight", "transformer-lens", "relucent", "loss-landscapes")
 
 
 def _processor() -> str:
