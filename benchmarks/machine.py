@@ -10,7 +10,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("weightwalk", "torch", "transformers", "numpy", "torchlens", "nnsight", "transformer-lens", "relucent", "loss-landscapes")
+PACKAGES = (
+    "weightwalk",
+    "torch",
+    "transformers",
+    "numpy",
+    "torchlens",
+    "nnsight",
+    "transformer-lens",
+    "relucent",
+    "loss-landscapes",
+)
 
 
 def _processor() -> str:
