@@ -1,4 +1,4 @@
-"""The tour: four parts with their verification lines and sums that close, and one of formulas with certificates."""
+"""The tour: parts with their verification lines and sums that close, formulas with certificates, trainings counted."""
 
 from __future__ import annotations
 
@@ -63,6 +63,19 @@ def test_part_5_reads_off_what_two_nets_compute() -> None:
     assert float(far[1]) - 10 == pytest.approx(float(far[2]), rel=0.06)
     assert "a sample at 64 x 32 points, in five shades" in page
     assert "Done: 2 formulas held to their nets, all exact." in page
+
+
+@pytest.mark.slow
+def test_part_6_walks_a_step_and_counts_trainings() -> None:
+    facts = json.loads(demo("--part", "6", "--json"))["learning"]
+    assert facts["nudge"]["ok"]
+    cells = facts["census"]["cells"]
+    solved = [cell["outcomes"]["solved"]["count"] for cell in cells]
+    assert [cell["settings"]["width"] for cell in cells] == [2, 8]
+    assert 30 < solved[0] < 100 and solved[1] > 280
+    page = demo("--part", "6")
+    assert "verified: 15 of 15 steps proven" in page and "600 trainings counted." in page
+    assert check_on_paper(page) >= 2
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""``weightwalk demo``: the tour: nets trained here and now, walked, verified, accounted for, and as formulas."""
+"""``weightwalk demo``: the tour: nets trained, walked, verified, accounted for, as formulas, and by the hundred."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ PROMPT = "The capital of France is"
 
 
 @click.command("demo")
-@click.option("--part", type=click.IntRange(1, 5), multiple=True, help="Only this part; may be repeated.")
+@click.option("--part", type=click.IntRange(1, 6), multiple=True, help="Only this part; may be repeated.")
 @click.option("--remembered", is_flag=True, help="Use nets trained before instead of training them now.")
 @common.json_option
 def command(part: tuple[int, ...], remembered: bool, as_json: bool) -> int:
-    """Take the tour: train tiny nets, walk them, account for a GPT's top logit, and read off what two nets compute.
+    """Take the tour: train tiny nets, walk them, account for a GPT's top logit, read off what two nets compute, and
+    count how often training fails.
 
     Every number is computed while you watch; nothing is downloaded. Takes less than a minute.
     """
     common.needs_torch("for the tour")
     tour = Tour(fresh=not remembered, silent=as_json)
     tour.say("A tour of weightwalk: five networks, every number computed now, on this machine.", "bold")
-    parts = (linear, sqrt, hello, gpt, formulas)
+    parts = (linear, sqrt, hello, gpt, formulas, learning)
     for place, take in enumerate(parts, 1):
         if not part or place in part:
             take(tour)
@@ -56,6 +57,7 @@ class Tour:
         ok: Whether every verification passed.
         steps: Steps verified.
         exact: Formulas whose certificates passed.
+        counted: Trainings counted by outcome.
         nets: Nets that are at hand already.
     """
 
@@ -65,6 +67,7 @@ class Tour:
     ok: bool = True
     steps: int = 0
     exact: int = 0
+    counted: int = 0
     nets: dict[str, Any] = field(default_factory=dict)
 
     def put(self, lines: Iterable[Text]) -> None:
@@ -147,6 +150,8 @@ class Tour:
                 done.append(f"{self.steps:,} steps walked, each recomputed independently and within its bound")
             if self.exact:
                 done.append(f"{self.exact} formulas held to their nets, all exact")
+            if self.counted:
+                done.append(f"{self.counted:,} trainings counted")
             self.say(f"Done: {'; '.join(done)}.", "bold green")
             self.say("Next: weightwalk walk hello cat    weightwalk formula sqrt    weightwalk --help", "dim")
         else:
@@ -263,3 +268,25 @@ def formulas(tour: Tour) -> None:
     tour.say("")
     tour.say("As a picture with every kink line: weightwalk formula regions --figure regions.svg", "dim")
     tour.facts["formulas"] = {"sqrt": formula_facts(found), "roots": rows, "regions": formula_facts(plane)}
+
+
+def learning(tour: Tour) -> None:
+    """One step of a training with every number, and hundreds of trainings, counted."""
+    from weightwalk.learning.censuses.census import census
+    from weightwalk.learning.nudges.nudge import nudge
+
+    tour.heading(6, "learning: one step with every number, and how often training fails")
+    step = nudge("linear", rows=(0, 20, 40))
+    tour.show(step)
+    tour.ok = tour.ok and step.ok
+    tour.steps += len(step.walk.steps) if step.walk is not None else 0
+    tour.say("")
+    tour.say("One training is an anecdote. Three hundred of the six-pair net, at two widths:", "bold")
+    tour.say("")
+    with common.counting("training hello6") as progress:
+        counted = census("hello6", seeds=300, vary={"width": (2, 8)}, progress=progress)
+    tour.show(counted)
+    tour.counted = sum(len(cell.seeds) for cell in counted.cells)
+    tour.say("")
+    tour.say("Why did one of them fail? weightwalk diagnose hello6 --seed 2", "dim")
+    tour.facts["learning"] = {"nudge": step, "census": counted}
