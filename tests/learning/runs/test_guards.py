@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.history import NotFiniteError
+from weightwalk.learning.history import NotFiniteError, TrainingInterrupted
 from weightwalk.learning.runs import loop
+from weightwalk.learning.runs.files import read_tensors
 from weightwalk.learning.seeds import seeded
 from weightwalk.learning.train import train
 
@@ -98,34 +100,65 @@ def test_a_bad_update_of_finite_gradients_is_found_too() -> None:
     assert all(torch.isfinite(p).all() for p in net.parameters())
 
 
-def test_weights_that_go_bad_without_showing_in_the_loss_are_found() -> None:
-    """A unit at minus infinity behind a ReLU is silent: the loss stays finite, and the net is broken all the same."""
+class Silent(nn.Module):
+    """A ReLU net of which one bias leaves the numbers at update 40: the loss stays finite, and the net is broken."""
 
-    class Silent(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            with seeded(0):
-                self.fc1, self.fc2 = nn.Linear(1, 3), nn.Linear(3, 1)
-            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+    def __init__(self) -> None:
+        super().__init__()
+        with seeded(0):
+            self.fc1, self.fc2 = nn.Linear(1, 3), nn.Linear(3, 1)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            self.calls += int(self.training)
-            return self.fc2(torch.relu(self.fc1(x)))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += int(self.training)
+        return self.fc2(torch.relu(self.fc1(x)))
 
-    net = Silent()
-
-    def loss(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         usual = 1e-3 * nn.functional.mse_loss(out, target)
-        bias = net.fc1.bias[0]
-        return usual + 3e38 * (bias - bias.detach()) if int(net.calls) == 41 else usual
+        bias = self.fc1.bias[0]
+        return usual + 3e38 * (bias - bias.detach()) if int(self.calls) == 41 else usual
 
-    bad = broken(net, loss=loss, lr=2.0, epochs=500).bad
+
+def test_weights_that_go_bad_without_showing_in_the_loss_are_found() -> None:
+    """A unit at minus infinity behind a ReLU is silent."""
+    net = Silent()
+    bad = broken(net, loss=net.loss, lr=2.0, epochs=500).bad
     assert (bad.what, bad.update) == ("weights", 40)
     assert bad.address == "fc1.bias.updated[0]" and bad.value == -math.inf and bad.phase == "update"
     assert torch.isfinite(net.fc1.bias).all()
     short = Silent()
-    net = short
-    assert broken(short, loss=loss, lr=2.0, epochs=45).bad.update == 40, "at the end of a short training, too"
+    assert broken(short, loss=short.loss, lr=2.0, epochs=45).bad.update == 40, "at the end of a short training, too"
+
+
+@pytest.mark.parametrize(("every", "snapshots"), [("5 updates", None), ("400 updates", 3)])
+def test_silently_bad_weights_are_in_no_checkpoint(tmp_path: Path, every: str, snapshots: int | None) -> None:
+    """Each 64 updates a look, and more often a checkpoint, or a snapshot: none may be written with a weight at -inf."""
+    net = Silent()
+    error = broken(net, loss=net.loss, lr=2.0, epochs=500, run=tmp_path, every=every, keep=100, snapshots=snapshots)
+    assert (error.bad.what, error.bad.update) == ("weights", 40)
+    files = [*tmp_path.glob("checkpoint-*.safetensors"), *tmp_path.glob("snapshots/*.safetensors")]
+    assert len(files) > 8
+    for file in files:
+        tensors, _ = read_tensors(file)
+        assert all(torch.isfinite(t).all() for t in tensors.values()), file
+    other = Silent()
+    resumed = broken(other, loss=other.loss, lr=2.0, epochs=500, run=tmp_path, resume=True, every=every)
+    assert (resumed.bad.update, resumed.bad.address) == (40, "fc1.bias.updated[0]")
+
+
+def test_ctrl_c_saves_no_silently_bad_weights(tmp_path: Path) -> None:
+    net = Silent()
+
+    def leave(done: int, of: int, loss: float) -> None:
+        if done == 50:
+            signal.raise_signal(signal.SIGINT)
+
+    more = {"run": tmp_path, "every": "400 updates", "each_update": leave}
+    with pytest.raises((NotFiniteError, TrainingInterrupted)) as caught:
+        train(net, X, Y, loss=net.loss, lr=2.0, epochs=500, **more)
+    assert isinstance(caught.value, NotFiniteError) and caught.value.bad.update == 40
+    for file in tmp_path.glob("checkpoint-*.safetensors"):
+        assert torch.isfinite(read_tensors(file)[0]["weights/fc1.bias"]).all()
 
 
 def test_a_mask_that_is_meant_to_be_infinite_is_not_blamed() -> None:

@@ -44,8 +44,12 @@ class Keeper:
         self._when = time.perf_counter()
         self._failing = False
 
-    def save(self, state: State, *, first: bool, last: bool) -> None:
-        """Write a checkpoint if it is time.
+    def wanted(self, place: Place, *, first: bool, last: bool) -> bool:
+        """Whether it is time for a checkpoint, and this place has none yet."""
+        return _at(place) != self._at and (first or last or self._due(place))
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint.
 
         What cannot be written is noted and tried again when it is next time: what was saved before stays.
 
@@ -53,9 +57,6 @@ class Keeper:
             UsageError: The very first one could not be written.
         """
         place = state.place
-        at = (place.update, place.rollbacks, place.epoch)
-        if at == self._at or not (first or last or self._due(place)):
-            return
         moment = capture(state.net, state.engine, place, state.devices, state.best_weights)
         tensors, facts = packed(moment)
         tensors |= {HISTORY + n: torch.tensor(getattr(state, n), dtype=torch.float64) for n in SERIES}
@@ -68,7 +69,7 @@ class Keeper:
         except OSError as error:
             self._failed(state, error, self._at is None)
             return
-        self._at, self._when, self._failing = at, time.perf_counter(), False
+        self._at, self._when, self._failing = _at(place), time.perf_counter(), False
 
     def _due(self, place: Place) -> bool:
         every = self.cadence
@@ -149,12 +150,16 @@ class Keeper:
         place = state.place
         within = f" and {place.part} of {state.per_epoch} updates" if place.part else ""
         state.note("resumed", f"Went on from epoch {place.epoch}{within} (update {place.update}).")
-        self._at = (place.update, place.rollbacks, place.epoch)
+        self._at = _at(place)
         return True
 
     def close(self) -> None:
         """Let go of the folder."""
         self.folder.close()
+
+
+def _at(place: Place) -> tuple[int, int, int]:
+    return place.update, place.rollbacks, place.epoch
 
 
 # What a run is ------------------------------------------------------------------------------------------------------

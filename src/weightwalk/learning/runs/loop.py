@@ -154,6 +154,8 @@ class Loop(State):
                 Snapshot(place.epoch, {n: t.detach().clone() for n, t in self.net.state_dict().items()})
             )
             if self.keeper is not None and not self.careful:
+                if not all_finite(self.parameters):
+                    raise _Bad("weights", math.nan)
                 self.keeper.save_snapshot(self, self.snapshots[-1])
 
     def _judged(self, pair: Pair) -> float:
@@ -296,8 +298,11 @@ class Loop(State):
     # Keeping ---------------------------------------------------------------------------------------------------------
 
     def _save(self, *, first: bool = False, last: bool = False) -> None:
-        if self.keeper is not None and not self.careful:
-            self.keeper.save(self, first=first, last=last)
+        if self.keeper is None or self.careful or not self.keeper.wanted(self.place, first=first, last=last):
+            return
+        if not all_finite(self.parameters):  # they can be bad while the loss is not
+            raise _Bad("weights", math.nan)
+        self.keeper.save(self)
 
 
 def _number(loss: Tensor) -> float:
