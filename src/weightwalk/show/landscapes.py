@@ -226,10 +226,10 @@ def surfaces_table(found: Any, width: int) -> Iterator[Text]:
          *(digits_of(c, 4) for c in s.at_centre.rayleigh), shape.dips, f"{100 * shape.bent:.0f} %")
         for s, name, shape in zip(found.surfaces, found.names, found.shapes, strict=True)
     ]  # fmt: skip
-    heads = ("", "centre", "least", "greatest", "curvature across", "and up", "dips", "bent upwards")
+    heads = ("", "centre", "least", "greatest", "curvature across", "and up", "dips", "arched")
     yield from columns(heads, rows, width)
     text = "curvature: per unit of length, at the centre; dips: places lower than their eight neighbours; "
-    text += "bent upwards: places above the middle of two opposite neighbours, as a bowl never has"
+    text += "arched: places above the middle of two opposite neighbours, as a bowl never has"
     yield from wrapped(text, width, "  ", "dim")
 
 
