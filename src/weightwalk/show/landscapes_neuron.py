@@ -112,6 +112,6 @@ def deep_words(deep: Any) -> str:
     return (
         f"On the right, in shades of its own, a {sizes} net with tanh, trained on the same data: its loss over the two "
         f"weights of neuron {deep.unit} of its first layer, 2 of {n} dimensions, has {hills}; "
-        f"{100 * shape.bent:.0f} % of its places are arched along a line, as none of a bowl is. (Of its {len(deep.hills)} "
-        f"neurons it is the one with the most hills; they have {', '.join(map(str, deep.hills))}.)"
+        f"{100 * shape.bent:.0f} % of its places are arched along a line, as none of a bowl is. (Of its "
+        f"{len(deep.hills)} neurons it is the one with the most hills; they have {', '.join(map(str, deep.hills))}.)"
     )
