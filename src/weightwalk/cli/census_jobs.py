@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 from weightwalk.cli.tasks import chosen_task
 from weightwalk.errors import UsageError
 
 if TYPE_CHECKING:
     from weightwalk.learning.tasks import Task
 
-ENDINGS = {"figure": (".svg", ".png", ".pdf"), "frame": (".csv",), "table": (".csv",), "save": (".walk",)}
 RECIPE = ("optimizer", "lr", "epochs", "batch", "shuffle")
 MOST_SEEDS = 1_000_000
 
@@ -28,8 +27,8 @@ def run(name: str, options: dict[str, Any]) -> int:
     Raises:
         UsageError: It makes no sense.
     """
-    files = {kind: common.writable(options[kind], ends) for kind, ends in ENDINGS.items() if options[kind]}
-    _check(options, files)
+    files = outputs.targets(options, save=(".walk",))
+    _check(options)
     task = chosen_task(name, options["data"], options["loss"], options["settings"])
     if options["list_measures"]:
         return _list_measures(task, options["as_json"])
@@ -48,11 +47,7 @@ def run(name: str, options: dict[str, Any]) -> int:
     return 0
 
 
-def _check(options: dict[str, Any], files: dict[str, Path]) -> None:
-    if "figure" in files:
-        common.needs_matplotlib()
-    if {"frame", "table"} & set(files):
-        _needs_pandas()
+def _check(options: dict[str, Any]) -> None:
     if options["walk_seed"] is None and (options["save"] or options["given"]):
         which = "--save keeps the walk of one seed" if options["save"] else "--input is for the walk of one seed"
         raise UsageError(f"{which}: say which with --walk-seed.")
@@ -190,23 +185,11 @@ def _tell(found: Any, points: Any, options: dict[str, Any]) -> None:
 def _write(found: Any, files: dict[str, Path]) -> None:
     for kind in ("frame", "table"):
         if kind in files:
-            frame = found.frame() if kind == "frame" else found.frame(by="cell")
-            with common.whole(files[kind]) as beside:
-                frame.to_csv(beside, index=False)
-            common.note(f"wrote {files[kind]}: {len(frame):,} rows")
+            outputs.write_table(files[kind], found.frame() if kind == "frame" else found.frame(by="cell"))
     if "figure" in files:
         from weightwalk.show.census_figures import census_figure
 
-        with common.whole(files["figure"]) as beside:
-            census_figure(found, beside)
-        common.note(f"drew {files['figure']}")
-
-
-def _needs_pandas() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("pandas") is None:
-        raise UsageError('A table needs pandas, which is not installed: pip install "weightwalk[learning]".')
+        outputs.write_figure(files["figure"], census_figure, found)
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 from weightwalk.cli.tasks import OPTIMIZERS, chosen_task, shape_of, task_options
 from weightwalk.errors import UsageError
 
@@ -33,8 +33,6 @@ and other seeds that end lower. A net of your own is not trained here, unless --
 
 \b
 Exit codes: 0 done, whatever was found; 2 the request cannot be served; 130 interrupted."""
-
-TARGETS = {"figure": (".svg", ".png", ".pdf"), "frame": (".csv",)}
 
 
 @click.command("diagnose", epilog=EPILOG)
@@ -64,7 +62,7 @@ def command(net: str, **options: Any) -> int:
     Which units are dead on all training inputs, and since when; the gradient of every layer; what the loss curve does;
     and what the Hessian says of the point where it stopped: minimum, saddle, flat, or no critical point at all.
     """
-    paths = _paths(options)
+    paths = outputs.targets(options)
     common.needs_torch("to diagnose a net")
     with _telling() as progress:
         facts = _diagnosis(net, options, progress)
@@ -143,30 +141,13 @@ def _of_run(
     return diagnose(task, run=net, progress=progress, seeds=_seeds(task, options), **common_options)
 
 
-def _paths(options: dict[str, Any]) -> dict[str, Path]:
-    """The files to write, refused before any work is done where they cannot be."""
-    out = {kind: common.writable(options[kind], ends) for kind, ends in TARGETS.items() if options[kind]}
-    if "figure" in out:
-        common.needs_matplotlib()
-    if "frame" in out:
-        from importlib.util import find_spec
-
-        if find_spec("pandas") is None:
-            raise UsageError('--frame needs pandas, which is not installed: pip install "weightwalk[learning]".')
-    return out
-
-
 def _write(facts: Diagnosis, paths: dict[str, Path]) -> None:
     if "frame" in paths:
-        with common.whole(paths["frame"]) as beside:
-            facts.frame().to_csv(beside, index=False)
-        common.note(f"wrote {paths['frame']}")
+        outputs.write_table(paths["frame"], facts.frame())
     if "figure" in paths:
         from weightwalk.show.diagnosis_figures import draw
 
-        with common.whole(paths["figure"]) as beside:
-            draw(facts, beside)
-        common.note(f"drew {paths['figure']}")
+        outputs.write_figure(paths["figure"], draw, facts)
 
 
 class _telling:

@@ -9,12 +9,10 @@ from typing import Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 from weightwalk.errors import UsageError
 
 Command = Callable[..., Any]
-
-PICTURES = (".svg", ".png", ".pdf")
 
 
 def shared(seeds: int, what: str = "Nets of each kind") -> Callable[[Command], Command]:
@@ -53,13 +51,7 @@ def ready(options: dict[str, Any]) -> None:
 
     if find_spec("scipy") is None:
         raise UsageError('The intervals need SciPy, which is not installed: pip install "weightwalk[learning]".')
-    if options["figure"] is not None:
-        common.writable(options["figure"], PICTURES)
-        common.needs_matplotlib()
-    if options["frame"] is not None:
-        common.writable(options["frame"], (".csv",))
-        if find_spec("pandas") is None:
-            raise UsageError('--frame needs pandas, which is not installed: pip install "weightwalk[learning]".')
+    outputs.targets(options)
 
 
 def deliver(facts: Any, options: dict[str, Any]) -> int:
@@ -71,17 +63,11 @@ def deliver(facts: Any, options: dict[str, Any]) -> int:
 
         show(facts)
     if options["frame"] is not None:
-        path = Path(options["frame"])
-        with common.whole(path) as beside:
-            facts.frame().to_csv(beside, index=False)
-        common.note(f"wrote {path}")
+        outputs.write_table(Path(options["frame"]), facts.frame())
     if options["figure"] is not None:
         from weightwalk.show.fitting_figures import fitting_figure
 
-        path = Path(options["figure"])
-        with common.whole(path) as beside:
-            fitting_figure(facts, beside)
-        common.note(f"drew {path}")
+        outputs.write_figure(Path(options["figure"]), fitting_figure, facts)
     return 0
 
 

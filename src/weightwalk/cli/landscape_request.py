@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weightwalk.cli import common
+from weightwalk.cli import outputs
 from weightwalk.errors import UsageError
 
 KINDS = ("random", "weights", "trajectory", "optimizers", "rates", "between")
@@ -61,12 +61,7 @@ def read(net: str, options: dict[str, Any]) -> Request:
         )
     if options["span"] is not None and not 0 < options["span"] < float("inf"):
         raise UsageError(f"--span must be a positive number; got {options['span']}.")
-    files = {}
-    if options["figure"] is not None:
-        files["figure"] = common.writable(options["figure"], (".svg", ".png", ".pdf"))
-        common.needs_matplotlib()
-    if options["frame"] is not None:
-        files["frame"] = common.writable(options["frame"], (".csv",))
+    files = outputs.targets(options)
     seeds = _numbers("--seeds", options["seeds"] or "0,1,2", int)
     rates = _numbers("--rates", options["rates"], float) if options["rates"] else ()
     if any(not 0 < m < float("inf") for m in rates):

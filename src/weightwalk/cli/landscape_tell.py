@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 
 if TYPE_CHECKING:
     from weightwalk.cli.landscape_request import Request
@@ -20,11 +20,9 @@ def tell(request: Request, found: Any) -> int:
 
         with common.whole(request.files["figure"]) as path, common.working("drawing"):
             landscape_figure(found, path, surface3d=request.surface3d)
-        common.note(f"wrote {request.options['figure']}")
+        common.note(f"drew {request.files['figure']}")
     if "frame" in request.files:
-        with common.whole(request.files["frame"]) as path:
-            _frame(found).to_csv(path, index=False)
-        common.note(f"wrote {request.options['frame']}")
+        outputs.write_table(request.files["frame"], found.frame())
     if request.as_json:
         click.echo(json.dumps(facts(found), ensure_ascii=False, indent=1, allow_nan=False))
     else:
@@ -61,13 +59,3 @@ def _whole(surface: Any, plain: dict[str, Any]) -> None:
 
     plain["losses"] = jsonable(surface.losses.tolist())
     plain["alphas"], plain["betas"] = surface.alphas.tolist(), surface.betas.tolist()
-
-
-def _frame(found: Any) -> Any:
-    """The table of the facts."""
-    try:
-        return found.frame()
-    except ModuleNotFoundError:
-        from weightwalk.errors import UsageError
-
-        raise UsageError('--frame needs pandas, which is not installed: pip install "weightwalk[learning]".') from None

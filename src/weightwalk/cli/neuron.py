@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 from weightwalk.errors import UsageError
 
 EPILOG = """\b
@@ -58,9 +58,8 @@ TAKES = {
 def command(**options: Any) -> int:
     """One neuron with every number: how it learns one example, what its losses are, what a threshold can do."""
     kind = _kind(options)
-    figure = common.writable(options["figure"], (".svg", ".png", ".pdf")) if options["figure"] else None
-    frame = common.writable(options["frame"], (".csv",)) if options["frame"] else None
-    _possible(kind, figure, frame)
+    _possible(kind, options)
+    files = outputs.targets(options)
     facts, lines = _facts(kind, options)
     if options["as_json"]:
         common.emit(facts)
@@ -69,16 +68,12 @@ def command(**options: Any) -> int:
 
         target = console()
         put(lines(facts, target.width), target)
-    if frame is not None:
-        with common.whole(frame) as beside:
-            facts.frame().to_csv(beside, index=False)
-        common.note(f"wrote {frame}")
-    if figure is not None:
+    if "frame" in files:
+        outputs.write_table(files["frame"], facts.frame())
+    if "figure" in files:
         from weightwalk.show.neurons_figures import draw
 
-        with common.whole(figure) as beside:
-            draw(facts, beside)
-        common.note(f"drew {figure}")
+        outputs.write_figure(files["figure"], draw, facts)
     return 0
 
 
@@ -98,20 +93,11 @@ def _kind(options: dict[str, Any]) -> str:
     return kind
 
 
-def _possible(kind: str, figure: Any, frame: Any) -> None:
-    if figure is not None:
-        if kind in ("linear", "threshold", "perceptron"):
-            raise UsageError("--figure draws the logistic neuron, --cross-entropy and --bowl.")
-        common.needs_matplotlib()
-    if frame is not None:
-        from importlib.util import find_spec
-
-        if kind in ("linear", "threshold"):
-            raise UsageError(
-                "--frame is for what has a long table: the logistic neuron, --perceptron, --bowl and such."
-            )
-        if find_spec("pandas") is None:
-            raise UsageError('--frame needs pandas, which is not installed: pip install "weightwalk[learning]".')
+def _possible(kind: str, options: dict[str, Any]) -> None:
+    if options["figure"] is not None and kind in ("linear", "threshold", "perceptron"):
+        raise UsageError("--figure draws the logistic neuron, --cross-entropy and --bowl.")
+    if options["frame"] is not None and kind in ("linear", "threshold"):
+        raise UsageError("--frame is for what has a long table: the logistic neuron, --perceptron, --bowl and such.")
 
 
 def _facts(kind: str, options: dict[str, Any]) -> tuple[Any, Callable[..., Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 
 EPILOG = """\b
 Examples:
@@ -56,10 +56,7 @@ never saw: a longer memory helps until most of what it meets is new to it."""
 @common.json_option
 def command(text: str, **options: Any) -> int:
     """Count TEXT: which letter or word follows which, and how well models of each order predict what they never saw."""
-    figure = common.writable(options["figure"], (".svg", ".png", ".pdf")) if options["figure"] else None
-    frame = common.writable(options["frame"], (".csv",)) if options["frame"] else None
-    if figure:
-        common.needs_matplotlib()
+    files = outputs.targets(options)
     from weightwalk.language.corpora import corpus
     from weightwalk.language.ngrams.facts import counting
 
@@ -84,16 +81,12 @@ def command(text: str, **options: Any) -> int:
         common.emit(facts_of if ranked is None else {**facts_of, "next": ranked})
     else:
         _tell(facts, given, options)
-    if figure:
+    if "figure" in files:
         from weightwalk.show.counting_figures import draw
 
-        with common.whole(figure) as beside:
-            draw(facts, beside)
-        common.note(f"drew {figure}")
-    if frame:
-        with common.whole(frame) as beside:
-            facts.frame().to_csv(beside, index=False)
-        common.note(f"wrote {frame}")
+        outputs.write_figure(files["figure"], draw, facts)
+    if "frame" in files:
+        outputs.write_table(files["frame"], facts.frame())
     return 0
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 from weightwalk.cli.tasks import OPTIMIZERS, task_options
-from weightwalk.errors import UsageError
 
 EPILOG = """\b
 Examples:
@@ -61,7 +60,7 @@ Exit codes: 0 done, 1 a check failed, 2 the request cannot be served."""
 @common.json_option
 def command(net: str, given: str | None, **options: Any) -> int:
     """Walk one training step of NET: the loss, the blame of every weight, the nudge, and whether it helped."""
-    targets = _targets(options)
+    targets = outputs.targets(options, save=(".walk",))
     common.needs_torch("to take a training step")
     from weightwalk.cli.nudge_jobs import step_of
 
@@ -78,32 +77,14 @@ def command(net: str, given: str | None, **options: Any) -> int:
     return 0 if nudge.ok else 1
 
 
-def _targets(options: dict[str, Any]) -> dict[str, Any]:
-    """The files to write, refused before any work is done where they cannot be."""
-    endings = {"save": (".walk",), "figure": (".svg", ".png", ".pdf"), "frame": (".csv",)}
-    out = {kind: common.writable(options[kind], ends) for kind, ends in endings.items() if options[kind]}
-    if "figure" in out:
-        common.needs_matplotlib()
-    if "frame" in out:
-        from importlib.util import find_spec
-
-        if find_spec("pandas") is None:
-            raise UsageError('--frame needs pandas, which is not installed: pip install "weightwalk[learning]".')
-    return out
-
-
 def _write(nudge: Any, targets: dict[str, Any]) -> None:
     if "save" in targets:
         nudge.walk.save(targets["save"])
         common.note(f"saved {targets['save']}")
     if "frame" in targets:
-        with common.whole(targets["frame"]) as beside:
-            nudge.frame().to_csv(beside, index=False)
-        common.note(f"wrote {targets['frame']}")
+        outputs.write_table(targets["frame"], nudge.frame())
     if "figure" in targets:
         from weightwalk.learning.nudges.pictures import picture
         from weightwalk.show.nudges_figures import draw
 
-        with common.whole(targets["figure"]) as beside:
-            draw(picture(nudge), beside)
-        common.note(f"drew {targets['figure']}")
+        outputs.write_figure(targets["figure"], draw, picture(nudge))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from weightwalk.cli import common
+from weightwalk.cli import common, outputs
 from weightwalk.cli.tasks import OPTIMIZERS, task_options
 from weightwalk.errors import UsageError
 
@@ -38,8 +38,6 @@ GROUPS = {
     "Nothing lost": ("run", "resume", "every", "keep", "snapshots", "on_nonfinite", "rollbacks"),
     "What comes out": ("save", "figure", "frame", "as_json"),
 }
-
-TARGETS = {"save": (".safetensors",), "figure": (".svg", ".png", ".pdf"), "frame": (".csv",)}
 
 
 class Grouped(click.Command):
@@ -96,7 +94,7 @@ def command(net: str | None, **options: Any) -> int:
 
     The same command gives the same weights, bit for bit, also when it was killed on the way and resumed.
     """
-    paths = _paths(options)
+    paths = outputs.targets(options, save=(".safetensors",))
     common.needs_torch("to train a net")
     from weightwalk.cli.train_jobs import several, single
 
@@ -120,19 +118,6 @@ def _rates(text: str | None) -> list[float]:
         raise UsageError(f"--lr {text!r} is not a number such as 0.1, or several such as 0.02,0.2,2.") from None
 
 
-def _paths(options: dict[str, Any]) -> dict[str, Path]:
-    """The files to write, refused before any work is done where they cannot be."""
-    out = {kind: common.writable(options[kind], ends) for kind, ends in TARGETS.items() if options[kind]}
-    if "figure" in out:
-        common.needs_matplotlib()
-    if "frame" in out:
-        from importlib.util import find_spec
-
-        if find_spec("pandas") is None:
-            raise UsageError('--frame needs pandas, which is not installed: pip install "weightwalk[learning]".')
-    return out
-
-
 def _tell(facts: Any, as_json: bool) -> None:
     if as_json:
         common.emit(facts)
@@ -149,12 +134,8 @@ def _write(facts: Any, paths: dict[str, Path]) -> None:
         save_weights(facts.history.module, paths["save"])
         common.note(f"saved {paths['save']}")
     if "frame" in paths:
-        with common.whole(paths["frame"]) as beside:
-            facts.frame().to_csv(beside, index=False)
-        common.note(f"wrote {paths['frame']}")
+        outputs.write_table(paths["frame"], facts.frame())
     if "figure" in paths:
         from weightwalk.show.training_figures import draw
 
-        with common.whole(paths["figure"]) as beside:
-            draw(facts, beside)
-        common.note(f"drew {paths['figure']}")
+        outputs.write_figure(paths["figure"], draw, facts)
