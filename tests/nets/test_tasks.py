@@ -76,3 +76,12 @@ def test_what_cannot_be_done_is_said(act: object, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         act()  # type: ignore[operator]
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_of_another_shape_is_not_called_the_gallery_net(name: str) -> None:
+    task = task_of(name)
+    wider = task.of(width=5)
+    assert wider.description == task.description
+    for word in ("ReLU", "units", "parameters", "-"):
+        assert word not in task.description.replace("[-1, 1]", "")

@@ -60,9 +60,9 @@ def _pairs(name: str, tokens: tuple[str, ...], pairs: tuple[tuple[str, str], ...
     inputs = torch.tensor([tokens.index(first) for first, _ in pairs])
     targets = torch.tensor([tokens.index(then) for _, then in pairs])
     net = partial(HelloNet, len(tokens), width, depth, activation)
-    return _like_gallery(
-        name, net, Data(inputs, targets, rows=rows, classes=tokens), shape, partial(_pairs, name, tokens, pairs)
-    )
+    what = f"{len(pairs)} pairs among {len(tokens)} tokens: given the one, say the other"
+    data = Data(inputs, targets, rows=rows, classes=tokens)
+    return _like_gallery(name, what, net, data, shape, partial(_pairs, name, tokens, pairs))
 
 
 def _hello(width: int = 2, depth: int = 2, activation: str = "relu") -> Task:
@@ -83,7 +83,8 @@ def _sqrt(width: int = 8, depth: int = 1, activation: str = "relu", target: str 
     shape = {"width": width, "depth": depth, "activation": activation, "target": target, "points": points}
     usual = depth == 1 and activation == "relu"
     net = partial(ReluNet, width) if usual else partial(LayeredNet, (1, *[width] * depth, 1), activation)
-    return _like_gallery("sqrt", net, Data(x, goal.function(x), held, goal.function(held)), shape, _sqrt)
+    what = f"{goal.formula} on [{goal.low:g}, {goal.high:g}], learned from {points} points"
+    return _like_gallery("sqrt", what, net, Data(x, goal.function(x), held, goal.function(held)), shape, _sqrt)
 
 
 def _linear(width: int = 1, depth: int = 0, activation: str = "relu") -> Task:
@@ -92,7 +93,8 @@ def _linear(width: int = 1, depth: int = 0, activation: str = "relu") -> Task:
     held = (x[1:] + x[:-1]) / 2
     net = LinearNet if depth == 0 else partial(LayeredNet, (1, *[width] * depth, 1), activation)
     shape = {"width": width, "depth": depth, "activation": activation}
-    return _like_gallery("linear", net, Data(x, 2 * x + 3, held, 2 * held + 3), shape, _linear)
+    what = "y = 2x + 3, learned from 41 points"
+    return _like_gallery("linear", what, net, Data(x, 2 * x + 3, held, 2 * held + 3), shape, _linear)
 
 
 def _regions(width: int = 16, depth: int = 2, activation: str = "relu") -> Task:
@@ -101,7 +103,8 @@ def _regions(width: int = 16, depth: int = 2, activation: str = "relu") -> Task:
     usual = depth == 2 and activation == "relu"
     net = partial(PlaneNet, width) if usual else partial(LayeredNet, (2, *[width] * depth, 1), activation)
     shape = {"width": width, "depth": depth, "activation": activation}
-    return _like_gallery("regions", net, Data(*entry.data()), shape, _regions)
+    what = "sin(4x) cos(4y) on the square [-1, 1]², learned from 33 × 33 points"
+    return _like_gallery("regions", what, net, Data(*entry.data()), shape, _regions)
 
 
 def _xor(width: int = 2, depth: int = 1, activation: str = "relu", init: str = "xavier") -> Task:
@@ -111,7 +114,7 @@ def _xor(width: int = 2, depth: int = 1, activation: str = "relu", init: str = "
     shape = {"width": width, "depth": depth, "activation": activation, "init": init}
     return Task(
         "xor",
-        "the exclusive or of two bits, by a net with one hidden layer (2-2-1)",
+        "the exclusive or of two bits",
         partial(_started, LayeredNet, (2, *[width] * depth, 1), activation, init),
         Data(inputs, targets, rows=("00→0", "01→1", "10→1", "11→0")),
         "bce",
@@ -150,7 +153,7 @@ def _nearest(width: int = 8, depth: int = 1, activation: str = "relu", points: i
     grid = torch.cartesian_prod(ticks, ticks)
     return Task(
         "nearest",
-        "which of three points is nearest, on the unit square: three regions with straight borders (2-8-3)",
+        f"which of three points is nearest, on the unit square, learned from {points} points",
         partial(LayeredNet, (2, *[width] * depth, 3), activation),
         Data(inputs, nearest(inputs), grid, nearest(grid), classes=("A", "B", "C")),
         "cross_entropy",
@@ -163,15 +166,15 @@ def _nearest(width: int = 8, depth: int = 1, activation: str = "relu", points: i
 
 
 def _like_gallery(
-    name: str, build: Callable[[], nn.Module], data: Data, shape: dict[str, Any], family: Callable[..., Task]
+    name: str, what: str, build: Callable[[], nn.Module], data: Data, shape: dict[str, Any], family: Callable[..., Task]
 ) -> Task:
-    """A task trained by the recipe of the gallery's net of that name."""
+    """A task trained by the recipe of the gallery's net of that name; `what` is true of every shape, as that net is not."""
     entry = GALLERY[name]
     recipe = entry.recipe
     assert recipe is not None
     return Task(
         name,
-        entry.description,
+        what,
         build,
         data,
         recipe.loss,

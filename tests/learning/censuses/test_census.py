@@ -160,6 +160,18 @@ def test_the_data_are_looked_at() -> None:
     assert rows_of(task_of("sqrt")).line == pytest.approx(0.149, abs=0.001)
 
 
+def test_what_is_said_of_the_task_is_true_of_every_cell() -> None:
+    widths = census("hello6", seeds=2, vary={"width": [2, 4], "epochs": [1]})
+    assert widths.description == "6 pairs among 7 tokens: given the one, say the other"
+    functions = census("sqrt", seeds=2, vary={"target": ["sqrt", "sin"], "epochs": [1]})
+    assert functions.description == (
+        "√x on [0, 10], learned from 101 points; sin x on [-3, 3], learned from 101 points"
+    )
+    assert functions.rows.line is None  # each has its own
+    alone = census("sqrt", seeds=2, vary={"width": [2, 4], "epochs": [1]})
+    assert alone.rows.line == pytest.approx(0.148, abs=0.001)
+
+
 def test_a_task_of_ones_own() -> None:
     x = torch.linspace(-1, 1, 9)[:, None]
     task = Task("abs", "|x|", lambda: nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1)), Data(x, x.abs()),

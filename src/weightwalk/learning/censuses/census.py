@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,8 +123,8 @@ def census(
     rules_told = ruled[0]
     unmatched = [r.name for r in rules_told if not any(c.outcomes[r.name].count for c in cells)]
     return Census(
-        task.name, task.description, shared, len(chosen), min(chosen), max(chosen), confidence, rules_told,
-        tuple(varied), rows_of(plans[0][1], plans[0][2]["loss"]), tuple(cells),
+        task.name, "; ".join(dict.fromkeys(shaped.description for _, shaped, _ in plans)), shared, len(chosen), min(chosen), max(chosen), confidence, rules_told,
+        tuple(varied), _rows_of_all(plans), tuple(cells),
         contrasts_of(cells, varied, rules_told), tuple(unmatched), task, time.perf_counter() - started,
     )  # fmt: skip
 
@@ -213,6 +214,14 @@ def _located(name: str, value: float, values: np.ndarray, confidence: float) -> 
     known = ~np.isnan(values)
     below = wilson(int(np.count_nonzero(known & (rounded < value))), int(known.sum()), confidence)
     return Located(name, float(value), below, int(np.count_nonzero(rounded == round(float(value), digits))))
+
+
+def _rows_of_all(plans: Sequence[tuple[Any, Task, dict[str, Any]]]) -> Rows:
+    """The data of the first cell, without the error of a line that is not every cell's."""
+    rows = rows_of(plans[0][1], plans[0][2]["loss"])
+    if rows.line is None or all(shaped.data.targets.equal(plans[0][1].data.targets) for _, shaped, _ in plans):
+        return rows
+    return replace(rows, line=None)
 
 
 def rows_of(task: Task, loss: str | None = None) -> Rows:
