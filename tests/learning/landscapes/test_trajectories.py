@@ -308,3 +308,17 @@ def test_planes_of_another_precision() -> None:
     kept = train(module, x, y, epochs=4, snapshots=1).snapshots
     made = trajectory(module, kept, x, y, walks=2)
     assert isinstance(made.plane, Plane) and np.isfinite(made.drawn).all()
+
+
+def test_a_tied_weight_is_one_weight_of_the_path() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    net[2].weight = net[0].weight
+    x = torch.linspace(-1, 1, 12).reshape(4, 3)
+    kept = train(net, x, x.flip(1), epochs=4, snapshots=1).snapshots  # its state dicts name the weight twice
+    assert {"0.weight", "2.weight"} <= set(kept[0].weights)
+    found = trajectory(net, kept, x, x.flip(1), walks=2)
+    assert found.n_parameters == 9 + 3 + 3
+    copy = deepcopy(net)
+    for snapshot, true in zip(kept, found.true, strict=True):
+        copy.load_state_dict(dict(snapshot.weights))
+        assert float(nn.functional.mse_loss(copy(x), x.flip(1))) == true

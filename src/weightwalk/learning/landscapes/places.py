@@ -44,9 +44,12 @@ def losses_of(
     """
     criterion = loss_of(loss)
     made: list[float] = []
+    # A state dict has a tied weight under each of its names, as copies that torch would take for a contradiction.
+    names = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers()}
     with judging(module):
         for place in places:
-            out = torch.func.functional_call(module, dict(place), (inputs,), tie_weights=True)
+            once = {n: t for n, t in place.items() if n in names}
+            out = torch.func.functional_call(module, once, (inputs,), tie_weights=True)
             made.append(float(criterion(tensor_of(out), targets)))
             if progress is not None:
                 progress(len(made), total)
