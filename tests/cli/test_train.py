@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from cli.commands import bad, good, run
 from safetensors.torch import load_file
 
 from weightwalk.cli.train import EPILOG, GROUPS
+from weightwalk.cli.train_jobs import training_bar
 from weightwalk.learning.train import train
 
 EXAMPLES = [
@@ -203,3 +205,22 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(folder: Path) -> None:
     assert f"(update {updates})" in facts["history"]["events"][-1]["text"]
     whole = train("sqrt", batch=8, epochs=epochs + 2)
     assert facts["history"]["losses"] == list(whole.losses) and facts["history"]["final"] == whole.final
+
+
+def test_on_a_terminal_a_bar_tells_loss_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    seen = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "stderr", seen)
+    with training_bar("sqrt") as tell:
+        assert tell is not None
+        for done in (0, 10, 20):
+            time.sleep(0.12)  # it is drawn ten times a second, and before the first update
+            tell(done, 50, 0.25)
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.getvalue())
+    assert re.search(r"training sqrt .*loss 0\.25 \d+ updates/s \d:\d\d:\d\d", told), told
+    assert "nan" not in told and " 0 updates/s" not in told

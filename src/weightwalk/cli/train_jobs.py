@@ -155,11 +155,9 @@ def training_bar(name: str) -> Iterator[Callable[[int, int, float], None] | None
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    parts = ("training {task.description}", "loss {task.fields[loss]:.3g}", "{task.fields[rate]:,.0f} updates/s")
-    texts = [TextColumn(part) for part in parts]
-    columns = (texts[0], BarColumn(), texts[1], texts[2], TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=None, loss=float("nan"), rate=0.0)
+    columns = (TextColumn("training {task.description}"), BarColumn(), TextColumn("{task.fields[at]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, at="")  # nothing is known before the first update
         begun: list[tuple[float, int]] = []
         shown = [0.0]
 
@@ -172,7 +170,8 @@ def training_bar(name: str) -> Iterator[Callable[[int, int, float], None] | None
             shown[0] = now
             passed = now - begun[0][0]
             rate = (done - begun[0][1]) / passed if passed > 0 else 0.0
-            bar.update(task, completed=done, total=total, loss=loss, rate=rate)
+            at = f"loss {loss:.3g}" + (f" {rate:,.0f} updates/s" if rate else "")
+            bar.update(task, completed=done, total=total, at=at)
 
         yield tell
 

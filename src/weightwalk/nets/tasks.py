@@ -168,7 +168,7 @@ def _nearest(width: int = 8, depth: int = 1, activation: str = "relu", points: i
 def _like_gallery(
     name: str, what: str, build: Callable[[], nn.Module], data: Data, shape: dict[str, Any], family: Callable[..., Task]
 ) -> Task:
-    """A task trained by the recipe of the gallery's net of that name; `what` is true of every shape, as that net is not."""
+    """A task trained by the recipe of the gallery's net of that name; `what` it learns holds for every shape."""
     entry = GALLERY[name]
     recipe = entry.recipe
     assert recipe is not None

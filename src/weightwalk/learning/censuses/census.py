@@ -120,10 +120,10 @@ def census(
         cells.append(_cell(settings, shaped, recipe, trained, each, all_seeds, wanted, locate or {}, confidence))
     varied = [a for a in axes if len(a.values) > 1]
     shared = {n: v for n, v in _shared(task, plans).items() if n not in {x for a in varied for x in a.names}}
-    rules_told = ruled[0]
+    rules_told, learned = ruled[0], dict.fromkeys(shaped.description for _, shaped, _ in plans)
     unmatched = [r.name for r in rules_told if not any(c.outcomes[r.name].count for c in cells)]
     return Census(
-        task.name, "; ".join(dict.fromkeys(shaped.description for _, shaped, _ in plans)), shared, len(chosen), min(chosen), max(chosen), confidence, rules_told,
+        task.name, "; ".join(learned), shared, len(chosen), min(chosen), max(chosen), confidence, rules_told,
         tuple(varied), _rows_of_all(plans), tuple(cells),
         contrasts_of(cells, varied, rules_told), tuple(unmatched), task, time.perf_counter() - started,
     )  # fmt: skip
