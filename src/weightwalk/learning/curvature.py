@@ -363,17 +363,3 @@ def differentiating(module: nn.Module) -> Iterator[None]:
     finally:
         for m, mode in modes:
             m.training = mode
-
-
-@contextmanager
-def one_thread(weights: int) -> Iterator[None]:
-    """One thread for small nets, where handing work to a second takes longer than the work."""
-    before = torch.get_num_threads()
-    if weights > SMALL or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

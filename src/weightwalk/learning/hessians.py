@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from weightwalk.learning.curvature import Curvature, one_thread
+from weightwalk.learning.curvature import SMALL, Curvature
 from weightwalk.learning.losses import Loss
+from weightwalk.learning.threads import pinned
 
 Matvec = Callable[[np.ndarray], np.ndarray]
 """``v -> H v``, float64, shape (n,)."""
@@ -149,7 +150,7 @@ def spectrum(
     ([5.0], 0, 'full')
     """
     curvature = Curvature(module, inputs, targets, loss)
-    with one_thread(curvature.n):
+    with pinned(1 if curvature.n <= SMALL else None):
         matrix = curvature.matrix(progress) if curvature.n <= max(full_up_to, 3) else None
         return spectrum_of(curvature, matrix, top=top, seconds=seconds, seed=seed, progress=progress)
 

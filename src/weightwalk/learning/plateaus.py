@@ -72,9 +72,11 @@ def plateau(losses: Sequence[float], window: int | None = None, epsilon: float =
     first, last = (float(numbers[0]), float(numbers[-1])) if len(numbers) else (math.nan, math.nan)
     if len(numbers) < size:
         return Plateau("too short", math.nan, size, epsilon, None, first, last)
-    changes = _changes(numbers, size)
+    rises, means = windows(numbers, size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.where(rises == 0, 0.0, rises / np.abs(means))
     change = float(changes[-1])
-    if numbers[-size:].mean() <= ROUNDING * numbers.max():
+    if means[-1] <= ROUNDING * numbers.max():
         return Plateau("zero", change, size, epsilon, None, first, last)
     if abs(change) >= epsilon or math.isnan(change):
         return Plateau("falling" if change < 0 else "rising", change, size, epsilon, None, first, last)
@@ -83,15 +85,13 @@ def plateau(losses: Sequence[float], window: int | None = None, epsilon: float =
     return Plateau("flat", change, size, epsilon, since, first, last)
 
 
-def _changes(numbers: np.ndarray, size: int) -> np.ndarray:
-    """For each window, the rise of its line of least squares over the window, relative to its mean."""
-    windows = np.lib.stride_tricks.sliding_window_view(numbers, size)
+def windows(numbers: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each window of `size` numbers, the rise of its line of least squares over the window, and its mean."""
+    views = np.lib.stride_tricks.sliding_window_view(numbers, size)
     steps = np.arange(size) - (size - 1) / 2
-    middle = windows.mean(axis=1, keepdims=True)
-    slopes = ((windows - middle) @ steps) / (steps @ steps)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        changes = slopes * (size - 1) / np.abs(middle[:, 0])
-    return np.where(slopes == 0, 0.0, changes)
+    means = views.mean(axis=1)
+    slopes = ((views - means[:, None]) @ steps) / (steps @ steps)
+    return slopes * (size - 1), means
 
 
 def constant_loss(targets: Tensor, loss: str) -> float | None:

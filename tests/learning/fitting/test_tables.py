@@ -8,13 +8,7 @@ from scipy import stats
 
 from weightwalk.errors import UsageError
 from weightwalk.learning.fitting.capacity import _tail
-from weightwalk.learning.fitting.tables import mean_interval, numbers, quartiles, wilson
-
-
-@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (3, 7), (1273, 5000), (1, 1)])
-def test_the_interval_of_a_share_is_wilsons(hits: int, trials: int) -> None:
-    theirs = stats.binomtest(hits, trials).proportion_ci(method="wilson")
-    assert wilson(hits, trials) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+from weightwalk.learning.fitting.tables import mean_interval, numbers, quartiles
 
 
 def test_the_interval_of_a_mean_is_students() -> None:

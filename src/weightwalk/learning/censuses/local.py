@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 
 import torch
 
 from weightwalk.learning.censuses.blocks import train_chain
 from weightwalk.learning.censuses.jobs import Arrays, Job, Tick
 from weightwalk.learning.censuses.stacked import train_stacked
+from weightwalk.learning.threads import pinned
 
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs in all), summed over seeds."""
@@ -50,7 +50,7 @@ def run_here(
             done[0] += count
         return not stop.is_set()
 
-    with one_thread_each(), ThreadPoolExecutor(threads, thread_name_prefix="census") as pool:
+    with pinned(), ThreadPoolExecutor(threads, thread_name_prefix="census") as pool:
         waiting = {pool.submit(train_block, job, seeds, tick): number for number, seeds in enumerate(blocks)}
         try:
             while waiting:
@@ -64,14 +64,3 @@ def run_here(
             for future in waiting:
                 future.cancel()
             raise
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Torch's own threads would wait for each other in operations this small; afterwards they are as they were."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,9 +9,8 @@ import numpy as np
 
 from weightwalk.errors import UsageError
 from weightwalk.learning.diagnoses.facts import Curve
+from weightwalk.learning.plateaus import EPSILON, LEAST, windows
 
-EPSILON = 0.01
-SHORTEST = 10
 ROUNDING = 1e-7
 """A loss below this share of the first is as low as float32 tells from 0."""
 
@@ -44,7 +43,7 @@ def curve(losses: Sequence[float], window: int | None = None, epsilon: float = E
     count = len(numbers)
     if count == 0:
         raise UsageError("A loss curve needs at least one loss.")
-    w = max(SHORTEST, count // 10) if window is None else window
+    w = max(LEAST, count // 10) if window is None else window
     if w < 2 or not epsilon > 0:
         raise UsageError(f"A window has at least 2 epochs and epsilon is above 0; got {window} and {epsilon}.")
     sound = np.isfinite(numbers)
@@ -55,7 +54,7 @@ def curve(losses: Sequence[float], window: int | None = None, epsilon: float = E
         return Curve("diverged", *facts, None, math.nan, math.nan, w, epsilon, (), shown)
     if count < w:
         return Curve("none", *facts, None, float(numbers[-1]), math.nan, w, epsilon, (), shown)
-    change, level = _windows(numbers, w)
+    change, level = windows(numbers, w)
     low = np.abs(level) <= ROUNDING * abs(numbers[0])
     flat = (np.abs(change) <= epsilon * np.abs(level)) | low
     runs = [(a, b + w - 1, float(numbers[a : b + w].mean())) for a, b in _runs(flat)]
@@ -68,14 +67,6 @@ def curve(losses: Sequence[float], window: int | None = None, epsilon: float = E
         kind = "falling" if relative < 0 else "rising"
     since = runs[-1][0] if kind == "plateau" else None
     return Curve(kind, *facts, since, float(level[-1]), relative, w, epsilon, tuple(runs), shown)
-
-
-def _windows(numbers: np.ndarray, w: int) -> tuple[np.ndarray, np.ndarray]:
-    """Change over each window along its least-squares line, and its mean."""
-    views = np.lib.stride_tricks.sliding_window_view(numbers, w)
-    ticks = np.arange(w) - (w - 1) / 2
-    slope = views @ ticks / (ticks @ ticks)
-    return slope * (w - 1), views.mean(axis=1)
 
 
 def _runs(flat: np.ndarray) -> list[tuple[int, int]]:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weightwalk.learning.curvature import Curvature, one_thread
+from weightwalk.learning.curvature import SMALL, Curvature
 from weightwalk.learning.diagnoses.facts import Point
 from weightwalk.learning.hessians import Spectrum, spectrum_of
 from weightwalk.learning.losses import Loss
+from weightwalk.learning.threads import pinned
 
 CRITICAL = 1e-3
 """``|g| |w| / L`` up to which the gradient counts as zero: changing the weights by 1 % changes the loss by 0.001 %."""
@@ -48,7 +49,7 @@ def point(
         progress: Told of products with the Hessian.
     """
     curvature = Curvature(module, inputs, targets, loss)
-    with one_thread(curvature.n):
+    with pinned(1 if curvature.n <= SMALL else None):
         matrix = curvature.matrix(progress) if curvature.n <= full_up_to else None
         found = spectrum_of(curvature, matrix, top=5, seconds=seconds, seed=seed, progress=progress)
         length = float(np.linalg.norm(curvature.weights()))
@@ -56,7 +57,7 @@ def point(
         escape = _escape(curvature, found, length)
         kind = _kind(found, relative, escape)
         idle = unchanged = kicked = None
-        pinned = _pinned(curvature, loss)
+        certain = _pinned(curvature, loss)
         if matrix is not None:
             still = np.abs(matrix).max(axis=1) <= found.tolerance
             idle = int((still & (np.abs(curvature.gradient) <= 1e-12 * found.gradient_norm)).sum())
@@ -65,10 +66,10 @@ def point(
                 flat = vectors[:, np.abs(values) <= found.tolerance]
                 unchanged = _unchanged(curvature, flat, vectors[:, -1], loss)
                 kicked = _kicked(curvature, flat, length, seed)
-                kind = "endless" if pinned and unchanged != flat.shape[1] else kind
+                kind = "endless" if certain and unchanged != flat.shape[1] else kind
                 slack = 1e-3 * relative * abs(found.loss) + 1e-12 * abs(found.loss)
                 kind = "refuted minimum" if kicked < found.loss - slack and kind != "endless" else kind
-    return Point(kind, relative, CRITICAL, found, idle, unchanged, *escape, pinned, kicked, len(inputs))
+    return Point(kind, relative, CRITICAL, found, idle, unchanged, *escape, certain, kicked, len(inputs))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +101,7 @@ def settle_down(module: nn.Module, inputs: Tensor, targets: Tensor, loss: str | 
 
     curvature = Curvature(module, inputs, targets, loss)
     start = curvature.weights()
-    with one_thread(curvature.n):
+    with pinned(1 if curvature.n <= SMALL else None):
         found = minimize(
             curvature.slope_at,
             np.zeros(curvature.n),

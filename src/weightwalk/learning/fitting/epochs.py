@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from weightwalk.errors import UsageError
 from weightwalk.learning.fitting.lines import LINES
 from weightwalk.learning.fitting.ngrams import NGrams
-from weightwalk.learning.fitting.stacks import Progress, one_thread
+from weightwalk.learning.fitting.stacks import Progress
 from weightwalk.learning.fitting.tables import frame
 from weightwalk.learning.seeds import seeded
+from weightwalk.learning.threads import pinned
 from weightwalk.learning.train import train
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _run(
             nn.Linear(width, vocabulary, dtype=torch.float32),
         )  # fmt: skip
     tell = None if progress is None else lambda d, n, _: progress(i * n + d, runs * n)
-    with one_thread():
+    with pinned():
         history = train(
             net, *tables[0], loss="cross_entropy", optimizer="adam", lr=lr, epochs=epochs, batch=batch, seed=seed,
             snapshots=1, progress=tell,

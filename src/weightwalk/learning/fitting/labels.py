@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.censuses.wilson import wilson
 from weightwalk.learning.fitting.stacks import Progress, Stack, fit_many, started
-from weightwalk.learning.fitting.tables import frame, wilson
+from weightwalk.learning.fitting.tables import frame
 
 if TYPE_CHECKING:
     import pandas
@@ -206,6 +207,7 @@ def _judge(
     hits, trials = int(right.sum()), int(right.size)
     held = stack.held[:, -1]
     gap = float(np.mean(held - stack.losses))
+    share = wilson(hits, trials)
     return Labelled(
-        kind, width, stack.parameters, stack.losses, accuracy, held, hits, trials, wilson(hits, trials), gap
+        kind, width, stack.parameters, stack.losses, accuracy, held, hits, trials, (share.low, share.high), gap
     )

@@ -8,8 +8,7 @@ each number from that number alone, so that a net of a stack learns what it woul
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -22,6 +21,7 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.optimizers import optimizer_of
 from weightwalk.learning.sampling import orders
 from weightwalk.learning.seeds import seeded
+from weightwalk.learning.threads import pinned
 
 Progress = Callable[[int, int], None]
 """Called with (done, in all)."""
@@ -135,7 +135,7 @@ def fit_many(
     layers = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in nets]
     if not layers or not layers[0]:
         raise UsageError("There is no net to be trained.")
-    with torch.inference_mode(False), torch.enable_grad(), one_thread():
+    with torch.inference_mode(False), torch.enable_grad(), pinned():
         depth = range(len(layers[0]))
         weights = [torch.stack([ls[i].weight.detach().T for ls in layers]).clone().requires_grad_() for i in depth]
         biases = [torch.stack([ls[i].bias.detach()[None] for ls in layers]).clone().requires_grad_() for i in depth]
@@ -189,17 +189,6 @@ def per_net(outputs: Tensor, targets: Tensor, loss: str) -> Tensor:
     return nn.functional.cross_entropy(outputs.flatten(0, 1), wanted.flatten(), reduction="none").view(
         several, rows
     ).mean(dim=1)  # fmt: skip
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Small products are fastest on one thread; afterwards there are as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _forward(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Facts as tables: what every data frame of this room is made by; and intervals that several of them state."""
+"""Facts as tables: what every data frame of this room is made by; and means with their intervals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from weightwalk.errors import UsageError
 if TYPE_CHECKING:
     import pandas
 
-Z = 1.959963984540054
-"""Standard normal quantile of 97.5 %: all intervals here are of 95 %."""
-
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     """A data frame of rows that name their columns.
@@ -27,21 +24,6 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     except ImportError:
         raise UsageError('A data frame needs pandas: pip install "weightwalk[learning]".') from None
     return pandas.DataFrame(list(rows))
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927): it stays within 0 and 1 and is right for small counts too.
-
-    >>> [round(v, 4) for v in wilson(0, 10)]
-    [0.0, 0.2775]
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    p, n, z2 = hits / trials, trials, Z * Z
-    middle, half = (p + z2 / (2 * n)) / (1 + z2 / n), Z / (1 + z2 / n) * ((p * (1 - p) + z2 / (4 * n)) / n) ** 0.5
-    low = 0.0 if hits == 0 else max(0.0, middle - half)
-    high = 1.0 if hits == trials else min(1.0, middle + half)
-    return low, high
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

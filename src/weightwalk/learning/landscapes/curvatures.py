@@ -22,8 +22,9 @@ from weightwalk.learning.landscapes.centre import flat
 from weightwalk.learning.landscapes.chains import Leaf, leaves_of
 from weightwalk.learning.landscapes.directions import Weights, dot, movable, random_direction
 from weightwalk.learning.landscapes.evaluate import MEMORY, Progress
-from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.landscapes.quiet import SMALL, judging
 from weightwalk.learning.losses import Loss, loss_of
+from weightwalk.learning.threads import pinned
 
 
 @dataclass(frozen=True, eq=False)

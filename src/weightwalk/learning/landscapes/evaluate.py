@@ -20,9 +20,10 @@ from torch.func import functional_call
 from weightwalk.errors import UsageError
 from weightwalk.learning.landscapes.chains import Chain, Leaf, agrees, leaves_of
 from weightwalk.learning.landscapes.directions import Plane
-from weightwalk.learning.landscapes.quiet import again, pinned
+from weightwalk.learning.landscapes.quiet import again
 from weightwalk.learning.landscapes.samples import losses_of, per_row
 from weightwalk.learning.losses import Loss, tensor_of
+from weightwalk.learning.threads import pinned
 
 Points = Sequence[tuple[float, float]]
 """Steps along u and v."""

@@ -16,8 +16,9 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.landscapes.asked import data_of
 from weightwalk.learning.landscapes.directions import Plane, dot, movable, origin_of, others
 from weightwalk.learning.landscapes.evaluate import MEMORY, Progress, Question, mean_loss, own_loss, rows_at_once
-from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.landscapes.quiet import SMALL, judging
 from weightwalk.learning.losses import Loss, loss_of
+from weightwalk.learning.threads import pinned
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Looking at someone's net without leaving a trace: modes, threads and random state as they were found."""
+"""Looking at someone's net without leaving a trace: modes and random state as they were found."""
 
 from __future__ import annotations
 
@@ -35,17 +35,3 @@ def judging(module: nn.Module) -> Iterator[None]:
 def again() -> None:
     """Within `judging`: a net that draws random numbers will draw the same ones as before."""
     torch.default_generator.manual_seed(0)
-
-
-@contextmanager
-def pinned(threads: int | None) -> Iterator[None]:
-    """Torch on so many threads; None leaves it alone."""
-    before = torch.get_num_threads()
-    if threads is None or threads == before:
-        yield
-        return
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

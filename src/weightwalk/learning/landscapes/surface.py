@@ -25,8 +25,9 @@ from weightwalk.learning.landscapes.evaluate import (
     own_loss,
     rows_at_once,
 )
-from weightwalk.learning.landscapes.quiet import SMALL, judging, pinned
+from weightwalk.learning.landscapes.quiet import SMALL, judging
 from weightwalk.learning.losses import Loss, loss_of
+from weightwalk.learning.threads import pinned
 
 if TYPE_CHECKING:
     import pandas as pd
