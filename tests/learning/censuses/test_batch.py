@@ -163,6 +163,35 @@ def test_no_bit_depends_on_blocks_or_threads(
         assert a[100].tobytes() == c[0].tobytes()
 
 
+@pytest.mark.parametrize(("shape", "batch"), [({}, None), ({"activation": "gelu"}, 4)])
+def test_products_of_either_library_give_the_same_training(
+    shape: dict[str, Any], batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weightwalk.learning.censuses import wide
+
+    task = task_of("nearest").of(width=16, depth=2, points=30, **shape)
+    how: dict[str, Any] = {"epochs": 4, "batch": batch, "dtype": torch.float64}
+    called: list[int] = []
+    product = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda *a, **k: (called.append(1), product(*a, **k))[1])
+    small = train_many(task, range(5), **how)
+    before = len(called)
+    monkeypatch.setattr(wide, "SMALL", 0)
+    large = train_many(task, range(5), **how)
+    assert len(called) - before > 3 * before
+    for a, b in zip(arrays(small), arrays(large), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_steps_of_plain_descent_are_torchs_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither weights nor outcome can tell whether the update was written out or left to `torch.optim`."""
+    task = task_of("hello6")
+    ours = train_many(task, range(70), optimizer="sgd", epochs=30)
+    theirs = train_many(task, range(70), optimizer="sgd", epochs=30, settings={"foreach": False})
+    for a, b in zip(arrays(ours), arrays(theirs), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
 def test_a_seed_that_diverges_is_marked_and_leaves_the_others_alone() -> None:
     task = task_of("sqrt").of(width=4, activation="leaky_relu")
     how: dict[str, Any] = {"lr": 0.12, "epochs": 300, "optimizer": "sgd"}

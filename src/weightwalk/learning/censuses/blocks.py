@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class _Block:
         self.seeds = seeds
         self.count = len(seeds)
         engine = WideEngine if is_wide(self.chain) else Engine
-        self.slices, order = layout(self.chain, job.starts.offsets, turned=engine is Engine)
+        self.slices, order = layout(self.chain, job.starts.offsets)
         self.back = np.argsort(order)
         dtype, loss = job.dtype or job.starts.dtype, job.recipe.loss
         assert isinstance(loss, str)
@@ -79,12 +81,7 @@ class _Block:
     def _train(self, tick: Tick) -> tuple[Array, Array]:
         """All epochs; the epoch in which each seed's loss left the numbers (-1: none), and losses along the way."""
         recipe, every = self.job.recipe, self.job.record.losses
-        weights = nn.Parameter(self.engine.weights)
-        weights.grad = self.engine.slopes
-        settings = dict(recipe.settings)
-        if not _CHOSEN & set(settings):
-            settings["fused"] = True
-        optimizer = optimizer_of(recipe.optimizer, [weights], recipe.lr, settings)
+        step = self._step()
         bad_at = np.full(self.flat.shape[1], -1)
         kept: dict[int, Array] = {}
         curve = []
@@ -100,7 +97,7 @@ class _Block:
                         bad_at[s], kept[s] = epoch, self.flat[:, s].copy()
                 total = total + loss * len(rows)
                 self.engine.backward(rows)
-                optimizer.step()
+                step()
             if every and epoch % every == 0:
                 curve.append((total / len(self.x))[: self.count])
             if not tick(self.count):
@@ -109,6 +106,19 @@ class _Block:
             self.flat[:, s] = column
         losses = np.stack(curve, axis=1) if curve else np.empty((self.count, 0), self.flat.dtype)
         return bad_at[: self.count], losses
+
+    def _step(self) -> Callable[[], object]:
+        """What moves the weights by their gradient."""
+        recipe, engine = self.job.recipe, self.engine
+        if recipe.optimizer == "sgd" and not recipe.settings:
+            # What torch's does, without the 45 µs that it spends around it.
+            return lambda: engine.weights.add_(engine.slopes, alpha=-recipe.lr)
+        weights = nn.Parameter(engine.weights)
+        weights.grad = engine.slopes
+        settings = dict(recipe.settings)
+        if not _CHOSEN & set(settings):
+            settings["fused"] = True
+        return optimizer_of(recipe.optimizer, [weights], recipe.lr, settings).step
 
     def _shared(self) -> list[Rows]:
         size = self.job.recipe.visits(len(self.x))

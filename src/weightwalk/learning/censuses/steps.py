@@ -27,17 +27,16 @@ MANY = 16
 """Rows from which a product of matrices beats einsum."""
 
 
-def layout(chain: Chain, starts: dict[str, int], turned: bool = True) -> tuple[list[slice], Array]:
+def layout(chain: Chain, starts: dict[str, int]) -> tuple[list[slice], Array]:
     """Where each layer's weights lie among all of them, and which number of the module each is.
 
     Args:
         chain: The layers.
         starts: Where each parameter starts among the module's parameters laid end to end.
-        turned: Whether the weights of a linear layer are laid out as (in, out), not as torch has them.
 
     Returns:
-        A slice per layer, and ``order`` such that ``flat = module[order]``: the weights of a linear layer, then its
-        biases.
+        A slice per layer, and ``order`` such that ``flat = module[order]``: the weights of a linear layer as (in, out),
+        which is not as torch has them, then its biases.
     """
     order: list[Array] = []
     slices, start = [], 0
@@ -45,7 +44,7 @@ def layout(chain: Chain, starts: dict[str, int], turned: bool = True) -> tuple[l
         size = 0
         if layer.shape:
             places = [starts[name] + np.arange(int(np.prod(shape))).reshape(shape) for name, shape in layer.parameters]
-            if turned and layer.kind == "linear":
+            if layer.kind == "linear":
                 places[0] = places[0].T
             order += [place.ravel() for place in places]
             size = sum(place.size for place in places)
