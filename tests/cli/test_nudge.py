@@ -155,6 +155,7 @@ def test_text_towards_a_target() -> None:
         (("linear", "2.0", "--data", "x.csv"), "two sources"),
         (("hello", "--save", "a.txt"), "must end in"),
         (("hello", "--figure", "nix/a.svg"), "no directory"),
+        (("linear", "--seed", "9" * 30), "The seed must be a whole number of at most 64 bits"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )

@@ -67,7 +67,7 @@ def test_nearest_is_the_nearest() -> None:
         (lambda: task_of("sqrt").of(target="gamma"), "There is no function 'gamma' to learn; there are sqrt, square"),
         (lambda: task_of("xor").of(init="he").module(), "There is no initialisation 'he'; there are torch, xavier."),
         (lambda: task_of("xor").of(activation="step").module(), "There is no activation 'step'; there are relu"),
-        (lambda: task_of("xor").of(width=0).module(), "A layer has at least one unit; got sizes 2, 0."),
+        (lambda: task_of("xor").of(width=0).module(), "width must be a whole number, 1 or more; got 0."),
         (lambda: task_of("math:pi"), "'math:pi' is a float, not a Task"),
         (lambda: task_of(3), "A task is needed, or the name of one; got int."),  # type: ignore[arg-type]
     ],

@@ -8,7 +8,19 @@ from contextlib import contextmanager
 
 import torch
 
+from weightwalk.errors import UsageError
+
 _GENERATOR = threading.RLock()
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that torch does not take.
+
+    Raises:
+        UsageError: It is no whole number of at most 64 bits.
+    """
+    if not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+        raise UsageError(f"The seed must be a whole number of at most 64 bits; got {seed}.")
 
 
 @contextmanager
@@ -17,7 +29,11 @@ def seeded(seed: int) -> Iterator[None]:
 
     Only the default CPU generator is touched: `torch.manual_seed` would also reset those of accelerators. All threads
     share it, so one such block waits for another thread's to end.
+
+    Raises:
+        UsageError: The seed is no whole number of at most 64 bits.
     """
+    check_seed(seed)
     with _GENERATOR:
         generator = torch.default_generator
         state = generator.get_state()

@@ -74,9 +74,18 @@ class Task:
     remade: bool = True
 
     def module(self, seed: int = 0) -> nn.Module:
-        """The net with the fresh weights that `seed` decides; whatever defaults the caller has set for torch."""
-        with seeded(seed), torch.device("cpu"), torch.inference_mode(False):
-            return self.build()
+        """The net with the fresh weights that `seed` decides; whatever defaults the caller has set for torch.
+
+        Raises:
+            UsageError: It does not fit into memory, or the seed is longer than 64 bits.
+        """
+        try:
+            with seeded(seed), torch.device("cpu"), torch.inference_mode(False):
+                return self.build()
+        except RuntimeError as error:
+            if "allocate memory" not in str(error):
+                raise
+            raise UsageError(f"There is no memory for the net of {self.name!r} with {dict(self.shape)}.") from error
 
     def of(self, **shape: Any) -> Task:
         """The task of another shape.

@@ -35,7 +35,7 @@ from weightwalk.learning.runs.moments import accelerators
 from weightwalk.learning.runs.plans import Plan, cadence_of
 from weightwalk.learning.runs.schedules import schedule_of
 from weightwalk.learning.runs.state import Progress
-from weightwalk.learning.seeds import seeded
+from weightwalk.learning.seeds import check_seed, seeded
 from weightwalk.learning.splits import split
 from weightwalk.learning.tasks import Data, Task, task_of
 
@@ -144,7 +144,7 @@ def train(
     if before is not None and not resume:
         raise UsageError(f"{str(run)!r} holds a run already: go on with it (resume=True), or choose another folder.")
     _from(given, before["plan"] if before else {})
-    _check_seed(given["seed"] or 0)
+    check_seed(given["seed"] or 0)
     module, data, held_out = _to_train(net, inputs, targets, given, held_out)
     _from(given, USUAL)
     plan = _plan(given)
@@ -224,11 +224,6 @@ def _kept(keep: int) -> int:
     if keep < 1:
         raise UsageError(f"keep is how many of the newest checkpoints stay, 1 or more; got {keep}.")
     return keep
-
-
-def _check_seed(seed: int) -> None:
-    if not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
-        raise UsageError(f"The seed must be a whole number of at most 64 bits; got {seed}.")
 
 
 def _check(data: Data, module: nn.Module, loss: str | Loss) -> None:

@@ -53,9 +53,20 @@ CORNERS = ((0.2, 0.3), (0.8, 0.35), (0.45, 0.85))
 """The three points of the task ``nearest``: which of them is nearest divides the square into three regions."""
 
 
+LEAST = {"width": 1, "depth": 0, "points": 2}
+
+
+def _counted(**settings: int) -> None:
+    """Refuse a net or data of no size."""
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < LEAST[name]:
+            raise UsageError(f"{name} must be a whole number, {LEAST[name]} or more; got {value!r}.")
+
+
 def _pairs(name: str, tokens: tuple[str, ...], pairs: tuple[tuple[str, str], ...], **shape: Any) -> Task:
     """A text net of one token: embedding, hidden layers, one logit per token."""
     width, depth, activation = shape["width"], shape["depth"], shape["activation"]
+    _counted(width=width, depth=depth)
     rows = tuple(f"{first}→{then}" for first, then in pairs)
     inputs = torch.tensor([tokens.index(first) for first, _ in pairs])
     targets = torch.tensor([tokens.index(then) for _, then in pairs])
@@ -75,6 +86,7 @@ def _hello6(width: int = 2, depth: int = 2, activation: str = "relu") -> Task:
 
 def _sqrt(width: int = 8, depth: int = 1, activation: str = "relu", target: str = "sqrt", points: int = 101) -> Task:
     """One number to one number; depth 0 is the straight line."""
+    _counted(width=width, depth=depth, points=points)
     if target not in FUNCTIONS:
         raise UsageError(f"There is no function {target!r} to learn; there are {', '.join(FUNCTIONS)}.")
     goal = FUNCTIONS[target]
@@ -89,6 +101,7 @@ def _sqrt(width: int = 8, depth: int = 1, activation: str = "relu", target: str 
 
 def _linear(width: int = 1, depth: int = 0, activation: str = "relu") -> Task:
     """y = 2x + 3; with hidden layers, to see whether they help."""
+    _counted(width=width, depth=depth)
     x = torch.linspace(-2, 2, 41)[:, None]
     held = (x[1:] + x[:-1]) / 2
     net = LinearNet if depth == 0 else partial(LayeredNet, (1, *[width] * depth, 1), activation)
@@ -98,6 +111,7 @@ def _linear(width: int = 1, depth: int = 0, activation: str = "relu") -> Task:
 
 
 def _regions(width: int = 16, depth: int = 2, activation: str = "relu") -> Task:
+    _counted(width=width, depth=depth)
     entry = GALLERY["regions"]
     assert entry.data is not None
     usual = depth == 2 and activation == "relu"
@@ -109,6 +123,7 @@ def _regions(width: int = 16, depth: int = 2, activation: str = "relu") -> Task:
 
 def _xor(width: int = 2, depth: int = 1, activation: str = "relu", init: str = "xavier") -> Task:
     """The exclusive or of two bits; one logit, positive for 1."""
+    _counted(width=width, depth=depth)
     inputs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     targets = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
     shape = {"width": width, "depth": depth, "activation": activation, "init": init}
@@ -147,6 +162,7 @@ def nearest(points: Tensor) -> Tensor:
 
 def _nearest(width: int = 8, depth: int = 1, activation: str = "relu", points: int = 300) -> Task:
     """Points of the unit square, each with the number of the nearest of three."""
+    _counted(width=width, depth=depth, points=points)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(points, 2, generator=generator)
     ticks = (torch.arange(200) + 0.5) / 200
