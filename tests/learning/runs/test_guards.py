@@ -297,3 +297,31 @@ def test_the_checkpoints_from_before_stay(tmp_path: Path) -> None:
     history = train(healed, X, Y, run=tmp_path, resume=True)
     assert history.epochs == 50
     assert torch.equal(healed.fc1.weight, twin(50, lr=0.05).fc1.weight)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("where", ["inputs", "targets"])
+def test_a_bad_example_is_named_by_its_row_in_the_data(where: str, shuffle: bool, number: float) -> None:
+    """In a batch of two, row 5 of the data is row 0 or 1."""
+    data = {"inputs": torch.linspace(-1, 1, 16).reshape(8, 2), "targets": torch.zeros(8, 2)}
+    data[where][5, 1] = number
+    with pytest.raises(NotFiniteError) as caught:
+        train(nn.Linear(2, 2), data["inputs"], data["targets"], epochs=3, batch=2, shuffle=shuffle)
+    assert caught.value.bad.address == f"{where}[5, 1]"
+
+
+def test_patience_waits_for_a_held_out_loss_that_is_a_number(tmp_path: Path) -> None:
+    """A loss that is no number is no measure: nothing was better than it, and the untrained net was handed back."""
+
+    class Late(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * (math.nan if not self.training and float(self.bias.detach()) < 0.5 else 1.0)
+
+    with seeded(0):
+        net = Late(1, 1)
+    nn.init.zeros_(net.bias)
+    x = torch.linspace(-1, 1, 8)[:, None]
+    found = train(net, x, x + 3, lr=0.02, epochs=60, held_out=(x, x + 3), patience=3, run=tmp_path / "run")
+    assert math.isnan(found.watched[3]) and math.isfinite(found.watched[-1])
+    assert found.best == 60

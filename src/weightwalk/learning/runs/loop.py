@@ -9,6 +9,7 @@ meets the very update that went wrong.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from threading import Event as Flag
 
 import torch
@@ -103,7 +104,7 @@ class Loop(State):
             self.before = self.captured()
         self.set_rate()
         self.engine.zero_grad(set_to_none=True)
-        loss = self.plan.criterion(tensor_of(self.net(x)), y)
+        loss = self._loss(x, y)
         number = _number(loss)
         if not math.isfinite(number):
             raise _Bad("loss", number)
@@ -121,6 +122,23 @@ class Loop(State):
         if self.careful and not all_finite(self.parameters):
             raise _Bad("weights", math.nan)
         return number
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Forward and compare.
+
+        Raises:
+            UsageError: The net or its loss cannot be run on these examples.
+        """
+        try:
+            return self.plan.criterion(tensor_of(self.net(x)), y)
+        except UsageError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise UsageError(
+                f"The net and its loss do not run on inputs of shape {tuple(x.shape)} ({x.dtype}) and targets of shape "
+                f"{tuple(y.shape)} ({y.dtype}): {type(error).__name__}: {first}"
+            ) from error
 
     def _between(self, stop: Flag) -> None:
         """Between two updates: everything is whole, so this is where to look, to save and to stop."""
@@ -146,7 +164,7 @@ class Loop(State):
         if plan.patience is not None:
             loss = self.held_losses[-1] if self.held is not None else self._judged(self.data)
             self.watched.append(loss)
-            if place.best_loss is None or loss < place.best_loss:
+            if place.best_loss is None or math.isnan(place.best_loss) or loss < place.best_loss:
                 place.best, place.best_loss = place.epoch, loss
                 self.best_weights = {n: t.detach().clone() for n, t in tensors_of(self.net).items()}
         if plan.snapshots and (place.epoch % plan.snapshots == 0 or place.epoch == plan.epochs):
@@ -166,10 +184,10 @@ class Loop(State):
         with torch.no_grad():
             size = rows if self.plan.batch is None or rows <= FEW else self._fitting(x)
             if rows <= size:
-                return _number(self.plan.criterion(tensor_of(self.net(x)), y))
+                return _number(self._loss(x, y))
             total = 0.0
             for part, truth in zip(x.split(size), y.split(size), strict=True):
-                total += _number(self.plan.criterion(tensor_of(self.net(part)), truth)) * len(part)
+                total += _number(self._loss(part, truth)) * len(part)
             return total / rows
 
     def _fitting(self, x: Tensor) -> int:
@@ -269,8 +287,7 @@ class Loop(State):
         def update() -> None:
             self.net.train(not ended)
             self.set_rate()
-            loss = self.plan.criterion(tensor_of(self.net(x)), y)
-            loss.backward()
+            self._loss(x, y).backward()
             if self.plan.clip is not None:
                 nn.utils.clip_grad_norm_(self.parameters, self.plan.clip)
             if not ended:
@@ -278,7 +295,7 @@ class Loop(State):
 
         found = traced(found, self.net, update)
         self.return_to(moment)
-        return found
+        return _in_data(found, x, y, rows) if found.address and not found.made_by else found
 
     def _refuse(self) -> None:
         """Weights that were bad from the start.
@@ -303,6 +320,17 @@ class Loop(State):
         if not all_finite(self.parameters):  # they can be bad while the loss is not
             raise _Bad("weights", math.nan)
         self.keeper.save(self)
+
+
+def _in_data(bad: BadNumber, x: Tensor, y: Tensor, rows: Tensor | None) -> BadNumber:
+    """The bad number by its row in all the data, where it was among the examples: a batch numbers them anew."""
+    for name, part in (("inputs", x), ("targets", y)):
+        wrong = (part.isnan() if math.isnan(bad.value) else part.isinf()).nonzero()
+        if len(wrong):
+            first, *rest = wrong[0].tolist()
+            row = first if rows is None else int(rows[first])
+            return replace(bad, address=f"{name}[{', '.join(map(str, (row, *rest)))}]")
+    return bad
 
 
 def _number(loss: Tensor) -> float:
