@@ -100,6 +100,15 @@ def test_each_picture_says_inside_what_it_leaves_out(
         assert "trained by adam" in page
 
 
+def test_a_least_eigenvalue_below_0_that_is_not_counted_as_negative_is_explained(found: dict[str, Any]) -> None:
+    facts = replace(found["random"].spectrum, tolerance=3e-5, smallest=np.array([-2e-5]), negative=0)
+    said = re.sub(r"\s+", " ", plain(replace(found["random"], spectrum=facts)))
+    assert "0 of 19 negative, the least -0.00002, which counts as 0 (within ±3e-05); gradient" in said
+    facts = replace(facts, smallest=np.array([-4e-5]), negative=1)
+    said = re.sub(r"\s+", " ", plain(replace(found["random"], spectrum=facts)))
+    assert "1 of 19 negative, the least -0.00004; gradient" in said
+
+
 def test_true_and_drawn_losses_stand_in_the_picture_and_in_the_table(found: dict[str, Any], tmp_path: Path) -> None:
     shown = found["trajectory"]
     path = shown.trajectory

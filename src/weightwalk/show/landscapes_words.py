@@ -54,19 +54,24 @@ def dimensions(surface: Any) -> str:
     return f"{surface.shown} of {count(surface.n_parameters, 'dimension')} ({told(100 * surface.share, 2)} %)"
 
 
+def eigenvalue_words(spectrum: Any) -> str:
+    """``greatest eigenvalues 69.7, 0.52, 0.01; 2 of 25 negative, the least -0.003``."""
+    tops = ", ".join(told(v, 4) for v in spectrum.largest[:3].tolist())
+    exact = "" if spectrum.negative_is_exact else "at least "
+    text = f"greatest eigenvalues {tops}; {exact}{spectrum.negative:,} of {spectrum.n:,} negative"
+    if spectrum.smallest is None or not len(spectrum.smallest):
+        return text
+    least = float(spectrum.smallest[0])
+    zero = f", which counts as 0 (within ±{spectrum.tolerance:.0e})" if -spectrum.tolerance <= least < 0 else ""
+    return f"{text}, the least {told(least, 4)}{zero}"
+
+
 def spectrum_sentences(found: Any) -> list[str]:
     """The eigenvalues, and what random directions make of them."""
     spectrum, curvatures = found.spectrum, found.curvatures
     made = []
     if spectrum is not None:
-        tops = ", ".join(told(v, 4) for v in spectrum.largest[:3].tolist())
-        least = spectrum.smallest[0] if spectrum.smallest is not None and len(spectrum.smallest) else None
-        exact = "" if spectrum.negative_is_exact else "at least "
-        text = (
-            f"Hessian at the net: greatest eigenvalues {tops}; {exact}{spectrum.negative:,} of {spectrum.n:,} negative"
-        )
-        text += f", the least {told(float(least), 4)}" if least is not None else ""
-        made.append(f"{text}; gradient {told(spectrum.gradient_norm, 3)}.")
+        made.append(f"Hessian at the net: {eigenvalue_words(spectrum)}; gradient {told(spectrum.gradient_norm, 3)}.")
     if curvatures is not None:
         text = (
             f"Of {curvatures.directions:,} random directions {curvatures.negative:,} bend downwards; their curvature "
