@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from weightwalk.errors import UsageError
 from weightwalk.learning.censuses import splitting
 from weightwalk.learning.censuses.batch import train_many
-from weightwalk.learning.tasks import task_of
+from weightwalk.learning.tasks import Data, Task, task_of
+from weightwalk.nets.modules import LayeredNet
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 1000, 4097])
@@ -34,6 +36,25 @@ def test_work_is_shared_evenly() -> None:
         100
     ]  # halves would cost as much as the whole
     assert len(splitting._cut(list(range(3000)), 1024, 2)) == 4  # not 3, of which one core would have two
+
+
+def test_no_bit_depends_on_a_budget_for_less_than_a_whole_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of matrices of odd sizes round by where in a line of memory they begin."""
+    sizes: list[int] = []
+    cut = splitting._cut
+
+    def watched(seeds: list[int], size: int, workers: int) -> list[list[int]]:
+        sizes.append(size)
+        return cut(seeds, size, workers)
+
+    monkeypatch.setattr(splitting, "_cut", watched)
+    x, y = torch.linspace(-1, 1, 15).reshape(3, 5), torch.tensor([0, 1, 2])
+    task = Task("odd", "", lambda: LayeredNet((5, 33, 33, 4)), Data(x, y), "cross_entropy", epochs=2)
+    whole, *small = (train_many(task, range(60), threads=1, memory=m) for m in (1 << 30, 3_000_000, 2_200_000))
+    assert sizes[0] >= 60 and all(16 <= size < 60 for size in sizes[1:])
+    for found in small:
+        assert found.outputs is not None and whole.outputs is not None
+        assert found.outputs.tobytes() == whole.outputs.tobytes()
 
 
 def test_weights_that_do_not_fit_are_left_out_unless_asked_for() -> None:

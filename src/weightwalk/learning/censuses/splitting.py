@@ -23,6 +23,10 @@ LANES = 64
 """Blocks are filled up to multiples of this: loops over seeds have no remainder then, which torch computes with other
 instructions, and other last bits, than the rest."""
 
+LINE = 16
+"""Where memory is too short for `LANES`, blocks still begin at multiples of this: products of matrices round by where in
+a line of memory (64 bytes) the numbers of a seed begin, which comes back after so many seeds."""
+
 SLACK = 16 << 20
 """Bytes that are taken whatever the number of seeds: code that is loaded, the allocator's rest."""
 
@@ -73,8 +77,8 @@ def planned(job: Job, seeds: list[int], memory: int, workers: int, weights: bool
         )
     workers = max(1, min(workers, left // (working + kept)))
     size = min(_cached(job, working), left // (workers * (working + kept)))
-    if size > LANES:
-        size = size // LANES * LANES
+    for whole in (LANES, LINE):
+        size = size // whole * whole or size
     return Plan(job, _cut(seeds, size, workers), workers, working, kept)
 
 
