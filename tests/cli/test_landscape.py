@@ -42,7 +42,14 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
+# the slow ones are told below on smaller nets, and their pictures drawn in tests/show
+PARAMS = [
+    pytest.param(w, id=" ".join(w), marks=[pytest.mark.slow] if {"--optimizers", "--trajectory"} & set(w) else [])
+    for w in EXAMPLES
+]
+
+
+@pytest.mark.parametrize("words", PARAMS)
 def test_every_example_of_the_help_runs(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "--figure" in words:
         pytest.importorskip("matplotlib")

@@ -22,7 +22,16 @@ LINES = [line.strip() for line in EPILOG.splitlines() if line.startswith("  weig
 EXAMPLES = [re.split(r"\s{3,}", line)[0].removeprefix("weightwalk ") for line in LINES]
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+def short(example: str) -> str:
+    """The same with a text that is counted in a moment; the slow test takes what the help says."""
+    return re.sub(r"\btinyworld(?=\s|$)", "tinyworld:300", example)
+
+
+SHORT = [short(e) for e in EXAMPLES]
+FULL = [pytest.param(e, marks=pytest.mark.slow) for e in EXAMPLES if short(e) != e]
+
+
+@pytest.mark.parametrize("example", [*SHORT, *FULL])
 def test_the_examples_of_the_help_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "novel.txt").write_text(tinyworld().text(300), encoding="utf-8")

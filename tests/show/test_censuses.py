@@ -62,7 +62,7 @@ def test_a_contrast_says_whether_it_helps(grid: Any, low: float, high: float, sa
     assert said in text and "differ by 1e-08 (median) to 1e-07 (at most)" in text
 
 
-@pytest.mark.parametrize("ending", [".svg", ".png", ".pdf"])
+@pytest.mark.parametrize("ending", [".svg", *(pytest.param(e, marks=pytest.mark.slow) for e in (".png", ".pdf"))])
 def test_pictures_are_written_the_same_twice(grid: Any, one: Any, ending: str, tmp_path: Path) -> None:
     for name, found in (("grid", grid), ("one", one)):
         first, second = tmp_path / f"{name}1{ending}", tmp_path / f"{name}2{ending}"

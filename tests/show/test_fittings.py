@@ -55,7 +55,7 @@ def test_a_picture_says_what_it_leaves_out(facts, tmp_path: Path) -> None:
     assert re.search(r"[Nn]ot drawn|not drawn", words), words
 
 
-@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
+@pytest.mark.parametrize("kind", ["svg", *(pytest.param(k, marks=pytest.mark.slow) for k in ("png", "pdf"))])
 def test_the_same_facts_are_the_same_picture(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     facts = MAKERS["data"](2)

@@ -100,6 +100,15 @@ def test_each_picture_says_inside_what_it_leaves_out(
         assert "trained by adam" in page
 
 
+def test_the_line_says_what_it_leaves_out_too(found: dict[str, Any], tmp_path: Path) -> None:
+    facts = found["random"].spectrum
+    line = replace(found["line"], spectra=(facts, replace(facts, negative=7)))
+    for page in (drawn(line, tmp_path), re.sub(r"\s+", " ", plain(line))):
+        assert "Shown: 1 of 19 dimensions (5.3 %); held fixed: the other 18." in page
+        assert f"Hessian at {line.labels[0]}: greatest eigenvalues {facts.largest[0]:.4g}" in page
+        assert f"{facts.negative} of 19 negative" in page and "7 of 19 negative" in page
+
+
 def test_a_least_eigenvalue_below_0_that_is_not_counted_as_negative_is_explained(found: dict[str, Any]) -> None:
     facts = replace(found["random"].spectrum, tolerance=3e-5, smallest=np.array([-2e-5]), negative=0)
     said = re.sub(r"\s+", " ", plain(replace(found["random"], spectrum=facts)))
@@ -169,7 +178,7 @@ def test_the_neuron_and_the_bowl(tmp_path: Path) -> None:
 # Pictures as files --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ending", [".svg", ".png", ".pdf"])
+@pytest.mark.parametrize("ending", [".svg", *(pytest.param(e, marks=pytest.mark.slow) for e in (".png", ".pdf"))])
 def test_the_same_facts_give_the_same_bytes(found: dict[str, Any], ending: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from weightwalk.show.landscape_figures import landscape_figure
