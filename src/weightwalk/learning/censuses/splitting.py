@@ -24,8 +24,8 @@ LANES = 64
 instructions, and other last bits, than the rest."""
 
 LINE = 16
-"""Where memory is too short for `LANES`, blocks still begin at multiples of this: products of matrices round by where in
-a line of memory (64 bytes) the numbers of a seed begin, which comes back after so many seeds."""
+"""Where memory is too short for `LANES`, blocks still begin at multiples of this: products of matrices round by where
+in a line of memory (64 bytes) the numbers of a seed begin, which comes back after so many seeds."""
 
 SLACK = 16 << 20
 """Bytes that are taken whatever the number of seeds: code that is loaded, the allocator's rest."""
