@@ -192,6 +192,20 @@ def test_refuses_rows_that_do_not_match_and_nets_that_cannot_learn() -> None:
         train(nn.ReLU(), X, Y)
 
 
+def test_a_net_that_cannot_be_run_on_the_rows_is_said_in_a_sentence() -> None:
+    """Batch norm needs two rows in training: the last batch of 9 rows by 4 has one. And held-out rows have a shape."""
+    normed = nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2), nn.Linear(2, 1)).double()
+    with pytest.raises(UsageError, match=r"do not run on inputs of shape \(1, 1\).*Expected more than 1 value"):
+        train(normed, X, Y, batch=4)
+    with pytest.raises(UsageError, match=r"do not run on inputs of shape \(5, 3\).*cannot be multiplied"):
+        train(line(), X, Y, held_out=(torch.ones(5, 3).double(), torch.ones(5, 1).double()))
+
+
+def test_class_numbers_under_another_loss_are_told_the_one_for_them() -> None:
+    with pytest.raises(UsageError, match="or class numbers and the loss cross_entropy"):
+        train(nn.Linear(1, 3).double(), X, torch.arange(9.0)[:, None] % 3, loss="mse")
+
+
 def test_a_function_may_be_the_loss() -> None:
     history = train(line(), X, Y, loss=nn.functional.huber_loss, epochs=1)
     assert history.settings["loss"] == "huber_loss"

@@ -172,6 +172,21 @@ def test_class_numbers_choose_cross_entropy(folder: Path) -> None:
             user_task("data_nets:Choice", bad, loss="cross_entropy")
 
 
+def test_words_need_an_output_each(folder: Path) -> None:
+    """The numbers that stand for words are no quantities: nothing is regressed on them unasked."""
+    words = read_data(write(folder, "w.csv", "a,b,kind\n1,2,dog\n2,1,cat\n3,0,dog\n"))
+    with pytest.raises(UsageError, match=r"are 2 different words .*\(1,\) for a row: .* or --loss bce"):
+        user_task("data_nets:make", words)
+    assert user_task("data_nets:make", words, loss="bce").data.targets.flatten().tolist() == [1, 0, 1]
+
+
+def test_inputs_beyond_the_nets_precision_are_refused(folder: Path) -> None:
+    data = read_data(write(folder, "w.csv", "a,b,y\n1,1e200,1\n2,1,0\n"))
+    with pytest.raises(UsageError, match=r"computes in float32, which ends before 1e\+200: scale the inputs"):
+        user_task("data_nets:make", data)
+    assert user_task("data_nets:ready", data).data.inputs[0, 1] == 1e200
+
+
 def test_tasks_by_name_shape_and_object(folder: Path) -> None:
     assert user_task("hello6", shape={"width": 4}).shape["width"] == 4
     assert user_task("data_nets:task").epochs == 3

@@ -79,8 +79,9 @@ def tensor_of(out: Any) -> Tensor:
 def _same(outputs: Tensor, targets: Tensor) -> Tensor:
     """The targets, refused where torch would stretch them: (N,) against (N, 1) would compare each with each."""
     if outputs.shape != targets.shape:
+        one = outputs.dim() > 1 and targets.numel() == outputs[..., 0].numel() < outputs.numel()
         raise UsageError(
             f"The net returns numbers of shape {tuple(outputs.shape)} and the targets have {tuple(targets.shape)}: "
-            "give targets of the output's shape."
+            f"give targets of the output's shape{', or class numbers and the loss cross_entropy' if one else ''}."
         )
     return targets if targets.dtype == outputs.dtype else targets.to(torch.promote_types(outputs.dtype, targets.dtype))

@@ -118,6 +118,12 @@ def _fit(task: Task, data: Data, loss: str | None) -> tuple[Data, str]:
         raise UsageError(
             f"{task.name!r} cannot be run on rows of shape {tuple(inputs.shape[1:])}: {type(error).__name__}: {first}"
         ) from error
+    if data.classes and loss is None and not _classes(data.targets, out):
+        cure = ", or --loss bce" if len(data.classes) == 2 and out[0].numel() == 1 else ""
+        raise UsageError(
+            f"The targets are {len(data.classes)} different words and {task.name!r} returns shape "
+            f"{tuple(out[0].shape)} for a row: take a net with one output for each word{cure}."
+        )
     chosen = loss or ("cross_entropy" if _classes(data.targets, out) else "mse")
     shaped = partial(_targets, loss=chosen, out=out)
     held_targets = None if data.held_targets is None else shaped(data.held_targets)
@@ -131,7 +137,13 @@ def _as(inputs: Tensor, dtype: torch.dtype, name: str) -> Tensor:
             raise UsageError(f"{name!r} takes token ids, whole numbers; the inputs are not whole.")
         ids = inputs.to(dtype)
         return ids[:, 0] if ids.dim() == 2 and ids.shape[1] == 1 else ids
-    return inputs.to(dtype)
+    found = inputs.to(dtype)
+    if found.is_floating_point() and not torch.equal(torch.isfinite(found), torch.isfinite(inputs)):
+        most = inputs[~torch.isfinite(found)].abs().max()
+        raise UsageError(
+            f"{name!r} computes in {str(dtype).removeprefix('torch.')}, which ends before {most:g}: scale the inputs."
+        )
+    return found
 
 
 def _classes(targets: Tensor, out: Tensor) -> bool:
