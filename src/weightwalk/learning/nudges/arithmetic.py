@@ -26,11 +26,12 @@ OPS = 12  # rounded operations in the longest line; each errs by at most half a 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One term of a line: ``factor * number``, or a number alone."""
+    """One term of a line: ``factor * number``, or a number alone; rounded relatively to `size`, or to itself."""
 
     label: str
     factor: float | None
     number: float
+    size: float | None = None
 
 
 class Sheet:
@@ -42,6 +43,7 @@ class Sheet:
         self.lines: list[Sum | Quotient] = []
         self.checks: list[Check] = []
         self.dtype = parameter.value.dtype
+        self.size = 0.0  # of the last line: its number; where the record has none, of what was added up, and rounded
 
     def state(self, name: str) -> tuple[float, float] | None:
         """An average of this weight before the step and after it, as recorded; None where there is none."""
@@ -60,9 +62,12 @@ class Sheet:
     def add(self, name: str, parts: list[Part], recorded: float | None, note: str = "") -> float:
         """A sum of parts; its value is the recorded one where there is one, as the next line reads that."""
         exact = float(sum(p.number if p.factor is None else p.factor * p.number for p in parts))
-        size = sum(abs(p.number if p.factor is None else p.factor * p.number) for p in parts)
+        size = sum(
+            (1.0 if p.factor is None else abs(p.factor)) * (abs(p.number) if p.size is None else p.size) for p in parts
+        )
         if recorded is not None:
             self.check(name, exact, recorded, size)
+        self.size = size if recorded is None else abs(recorded)
         terms = [self._term(p) for p in parts]
         total = self._said(exact if recorded is None else recorded)
         self.lines.append(closed(name, terms, total, note=note))
@@ -123,6 +128,7 @@ def arithmetic(walk: Walk, parameter: Parameter, place: int, optimizer: str, gro
     group = {"decoupled_weight_decay": optimizer == "adamw", **group}  # torch before 2.7 has no word for it
     w, g, after = (float(a.reshape(-1)[place]) for a in (parameter.before, parameter.gradient, parameter.after))
     lr, decay = float(group["lr"]), float(group.get("weight_decay", 0.0))
+    sheet.size = abs(g)
     if group.get("maximize") or group.get("amsgrad"):
         sheet.check("w'", w + parameter.nudge.reshape(-1)[place], after, abs(w))
         return sheet.done()
@@ -133,7 +139,7 @@ def arithmetic(walk: Walk, parameter: Parameter, place: int, optimizer: str, gro
     else:
         direction = _momentum(sheet, group, g)
         name = "gradient" if not group["momentum"] else "look-ahead" if group["nesterov"] else "momentum buffer"
-        sheet.add("w'", [Part("w", None, w), Part(f"-lr × {name}", -lr, direction)], after)
+        sheet.add("w'", [Part("w", None, w), Part(f"-lr × {name}", -lr, direction, sheet.size)], after)
     return sheet.done()
 
 
@@ -143,16 +149,17 @@ def _momentum(sheet: Sheet, group: Mapping[str, Any], g: float) -> float:
     found = sheet.state("momentum_buffer")
     if not mu or found is None:
         return g
-    old, new = found
+    (old, new), size = found, sheet.size
     vid = sheet.walk.given[f"{sheet.parameter.name}.momentum_buffer"]
     if before(sheet.walk, sheet.walk.values[vid]) is None:
-        buffer = sheet.add("b", [Part("gradient (the buffer begins as it)", None, g)], new)
+        buffer = sheet.add("b", [Part("gradient (the buffer begins as it)", None, g, size)], new)
     else:
-        fresh = Part("gradient", None, g) if not dampening else Part("(1-dampening) × gradient", 1 - dampening, g)
+        factor, label = (1 - dampening, "(1-dampening) × gradient") if dampening else (None, "gradient")
+        fresh = Part(label, factor, g, size)
         buffer = sheet.add("b", [Part("μ × buffer before", mu, old), fresh], new)
     if not group["nesterov"]:
         return buffer
-    return sheet.add("look-ahead", [Part("gradient", None, g), Part("μ × b", mu, buffer)], None)
+    return sheet.add("look-ahead", [Part("gradient", None, g, size), Part("μ × b", mu, buffer)], None)
 
 
 def _adam(sheet: Sheet, group: Mapping[str, Any], w: float, g: float, after: float) -> None:
@@ -162,9 +169,10 @@ def _adam(sheet: Sheet, group: Mapping[str, Any], w: float, g: float, after: flo
         sheet.add("w'", [Part("w", None, w)], after)
         return
     lr, (b1, b2), eps = float(group["lr"]), group["betas"], float(group["eps"])
-    t = int(count[1])
-    m = sheet.add("m", [Part("β1 × m before", b1, first[0]), Part("(1-β1) × gradient", 1 - b1, g)], first[1])
-    v = sheet.add("v", [Part("β2 × v before", b2, second[0]), Part("(1-β2) × gradient²", 1 - b2, g * g)], second[1])
+    t, size = int(count[1]), sheet.size
+    m = sheet.add("m", [Part("β1 × m before", b1, first[0]), Part("(1-β1) × gradient", 1 - b1, g, size)], first[1])
+    square = Part("(1-β2) × gradient²", 1 - b2, g * g, size * size)
+    v = sheet.add("v", [Part("β2 × v before", b2, second[0]), square], second[1])
     c1, c2 = 1 - b1**t, 1 - b2**t
     m_hat = sheet.divide("m̂", f"m / (1 - β1^{t})", m, c1, f"{m:.9g} / {c1:.9g}")
     v_hat = sheet.divide("v̂", f"v / (1 - β2^{t})", v, c2, f"{v:.9g} / {c2:.9g}")
