@@ -225,6 +225,25 @@ def test_frozen_weights_are_no_coordinates() -> None:
     assert np.abs(np.array([product(v) for v in np.eye(10)]) - whole).max() < 1e-7
 
 
+def test_weights_that_nothing_uses_have_no_curvature() -> None:
+    """A layer that the forward pass leaves out, as in a net of which one head is not asked: rows of zeros."""
+
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            with seeded(1):
+                self.used, self.unused, self.last = nn.Linear(3, 4), nn.Linear(3, 3), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.tanh(self.used(x)))
+
+    x, y = data("tanh")
+    found = spectrum(Partly(), x, y, loss="mse")
+    slow = np.linalg.eigvalsh(differences(tanh_net(), x, y, "mse"))
+    assert found.all is not None and found.n == 38
+    assert np.abs(np.sort(found.all) - np.sort([*slow, *[0.0] * 12])).max() < 1e-6
+
+
 def test_tied_weights_count_once() -> None:
     first, last = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
     last.weight = first.weight

@@ -348,7 +348,9 @@ def _pulled_many(slopes: list[Tensor], weights: list[Tensor], vectors: Tensor) -
             found = torch.autograd.grad([s for s, _ in pairs], weights, [p for _, p in pairs], **settings)
     except RuntimeError:
         return torch.stack([_pulled(slopes, weights, v) for v in vectors])
-    return torch.cat([f.reshape(len(vectors), -1) for f in found], dim=1)
+    # a weight that no slope depends on gets one tensor of zeros, not one for each vector
+    rows = [f if f.dim() > w.dim() else f.expand(len(vectors), *w.shape) for f, w in zip(found, weights, strict=True)]
+    return torch.cat([f.reshape(len(vectors), -1) for f in rows], dim=1)
 
 
 @contextmanager
