@@ -127,6 +127,8 @@ def test_between_two_seeds_and_two_files(tmp_path: Path) -> None:
     by_seed = facts("sqrt", *TINY, "--between", "0", "1")
     by_file = facts("sqrt", *TINY, "--between", str(tmp_path / "0.safetensors"), str(tmp_path / "1.safetensors"))
     assert by_seed["ends"] == pytest.approx(by_file["ends"]) and by_seed["labels"] == ["seed 0", "seed 1"]
+    assert [s["n"] for s in by_seed["spectra"]] == [7, 7]
+    assert facts("sqrt", *TINY, "--between", "0", "1", "--no-hessian")["spectra"] == []
     assert "of another kind" not in good("sqrt", *TINY, "--between", "0", "1", "--third", "2")
     assert len(facts("sqrt", *TINY, "--between", "0", "1", "--third", "2")["surfaces"][0]["points"]) == 3
     assert "does not hold the weights" in bad("linear", "--between", str(tmp_path / "0.safetensors"), "0")

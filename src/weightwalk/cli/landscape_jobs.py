@@ -35,6 +35,14 @@ def made(request: Request) -> Any:
     return replace(found, seconds=time.perf_counter() - started)
 
 
+NO_HESSIAN = (UsageError, RuntimeError, NotImplementedError)
+"""What is raised for a net that cannot be differentiated twice."""
+
+
+def _no_hessian(error: BaseException) -> str:
+    return f"No Hessian: {str(error).strip().splitlines()[0]}"
+
+
 class _Job:
     """The task, its trained net, and what every picture needs of them."""
 
@@ -98,7 +106,6 @@ class _Job:
 
     def beside(self, module: nn.Module) -> dict[str, Any]:
         """What the Hessian says of all dimensions, and random directions of it."""
-        from weightwalk.learning.hessians import spectrum
         from weightwalk.learning.landscapes.curvatures import random_curvatures
 
         said: dict[str, Any] = {"settings": self.settings()}
@@ -106,18 +113,23 @@ class _Job:
         x, y = self.data
         if self.request.hessian:
             try:
-                said["spectrum"] = spectrum(
-                    module, x, y, loss=self.task.loss, seconds=6.0, progress=self.say("Hessian")
-                )
+                said["spectrum"] = self.spectrum(module)
                 if self.request.directions:
                     said["curvatures"] = random_curvatures(
                         module, x, y, loss=self.task.loss, directions=self.request.directions, seconds=5.0,
                         progress=self.say("random directions"),
                     )  # fmt: skip
-            except (UsageError, RuntimeError, NotImplementedError) as error:
-                notes.append(f"No Hessian: {str(error).strip().splitlines()[0]}")
+            except NO_HESSIAN as error:
+                notes.append(_no_hessian(error))
         said["notes"] = tuple(notes)
         return said
+
+    def spectrum(self, module: nn.Module) -> Any:
+        """Eigenvalues of the Hessian at a net."""
+        from weightwalk.learning.hessians import spectrum
+
+        x, y = self.data
+        return spectrum(module, x, y, loss=self.task.loss, seconds=6.0, progress=self.say("Hessian"))
 
     def settings(self) -> dict[str, Any]:
         """What decided the outcome."""
@@ -263,11 +275,17 @@ def _between(request: Request, job: _Job) -> Any:
     labels = tuple(f"seed {t}" if t.lstrip("-").isdigit() else Path(t).name for t in ends)
     x, y = job.data
     if len(nets) == 2:
-        return line_between(
+        line = line_between(
             nets[0], nets[1], x, y, loss=job.task.loss, points=request.grid_, beyond=request.span or 0.25,
             held_out=job.task.data.held_out if job.rows is None else None, labels=(labels[0], labels[1]),
             memory=request.memory, progress=job.say("line"),
         )  # fmt: skip
+        if not request.hessian:
+            return line
+        try:
+            return replace(line, spectra=tuple(job.spectrum(net) for net in nets))
+        except NO_HESSIAN as error:
+            return replace(line, notes=(*line.notes, _no_hessian(error)))
     plane = plane_through(nets[0], nets[1], nets[2], (labels[0], labels[1], labels[2]))
     far = np.abs(np.array([[a, b] for _, a, b in plane.points]))
     drawn = job.surface(nets[0], plane, _spans(request, far))

@@ -11,7 +11,7 @@ from rich.text import Text
 from weightwalk.show.formula_layout import count, digits_of, told
 from weightwalk.show.formulas_line import curve_lines
 from weightwalk.show.landscapes import ROWS, paths_table, shaded, thinned
-from weightwalk.show.landscapes_words import scale_words
+from weightwalk.show.landscapes_words import eigenvalue_words, scale_words
 from weightwalk.show.layout import columns, wrapped
 
 
@@ -64,6 +64,7 @@ def line_sentences(found: Any) -> list[str]:
         f"From {found.labels[0]} to {found.labels[1]} the loss {course}. Both ends are the nets themselves: "
         f"{told(found.ends[0], 6)} and {told(found.ends[1], 6)}, {found.data}.",
         f"They are {told(found.distance, 4)} apart in weight space, {told(found.relative, 3)} times their mean length.",
+        *(f"Hessian at {label}: {eigenvalue_words(s)}." for label, s in zip(found.labels, found.spectra, strict=False)),
         *found.notes,
     ]
 

@@ -62,8 +62,9 @@ def eigenvalue_words(spectrum: Any) -> str:
     if spectrum.smallest is None or not len(spectrum.smallest):
         return text
     least = float(spectrum.smallest[0])
-    zero = f", which counts as 0 (within ±{spectrum.tolerance:.0e})" if -spectrum.tolerance <= least < 0 else ""
-    return f"{text}, the least {told(least, 4)}{zero}"
+    if abs(least) <= spectrum.tolerance:  # what rounding makes of 0: its digits say nothing, nor does its sign
+        return f"{text}, the least 0 (within ±{spectrum.tolerance:.0e})"
+    return f"{text}, the least {told(least, 4)}"
 
 
 def spectrum_sentences(found: Any) -> list[str]:

@@ -23,6 +23,8 @@ from weightwalk.learning.threads import pinned
 if TYPE_CHECKING:
     import pandas as pd
 
+    from weightwalk.learning.hessians import Spectrum
+
 
 @dataclass(frozen=True, eq=False)
 class Line:
@@ -51,6 +53,7 @@ class Line:
         not_finite: How many points have no finite loss.
         seconds: Wall time.
         notes: What the picture leaves out.
+        spectra: What the Hessian says at A and at B; empty where it was not asked for.
     """
 
     ts: np.ndarray
@@ -74,6 +77,7 @@ class Line:
     not_finite: int
     seconds: float
     notes: tuple[str, ...]
+    spectra: tuple[Spectrum, ...] = ()
 
     def frame(self) -> pd.DataFrame:
         """A row for each point: t, loss, and held_loss where there is one."""
@@ -253,8 +257,8 @@ def _course(change: np.ndarray) -> str:
 
 def _notes(n: int, remark: str, distance: float) -> tuple[str, ...]:
     said = [
-        f"1 of {n:,} dimensions is shown. A hill on the straight line is no wall: a curve may go around it, "
-        "so the barrier is an upper bound.",
+        f"Shown: 1 of {n:,} dimension{'s' * (n > 1)} ({100 / n:.3g} %); held fixed: the other {n - 1:,}. A hill on the "
+        "straight line is no wall: a curve may go around it, so the barrier is an upper bound.",
         "The order of a layer's hidden units means nothing, and yet the line depends on it: exchange two units of "
         "one net with all their weights, and the same net has another line.",
     ]
