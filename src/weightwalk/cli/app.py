@@ -11,12 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import click
 
 from weightwalk import __version__
+from weightwalk.cli.groups import Lazily
 from weightwalk.errors import WeightwalkError
 
 COMMANDS = {
@@ -51,32 +51,10 @@ Examples:
 Exit codes: 0 done, 1 a check failed, 2 the request cannot be served."""
 
 
-class Commands(click.Group):
-    """Commands imported when named; errors told in a sentence."""
+class Commands(Lazily):
+    """All commands; errors are told in a sentence."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        return import_module(f"weightwalk.cli.{cmd_name}").command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}."
-            ctx.fail(f"there is no command {args[0]!r}; {hint}")
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Without a command, the help is the answer, and the code that of misuse (click's own changed in 8.2)."""
-        if not args:
-            click.echo(ctx.get_help())
-            ctx.exit(2)
-        return super().parse_args(ctx, args)
+    about, rooms, what = COMMANDS, "weightwalk.cli.{}", "command"
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click itself would leave with 1 where the reader of a pipe left."""
@@ -84,10 +62,6 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             return _pipe_closed()
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and leave with the right exit code."""

@@ -15,7 +15,7 @@ from weightwalk.show.fittings import figure as digits
 GREY, FAINT, LIGHT = "#5b6673", "#b8bec5", "#e4e7ea"
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; each series has a marker or a line style of its own, too.
-BLUE, RED, GREEN, PINK, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+BLUE, RED, GREEN, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9"
 
 SETTINGS = {
     "axes.edgecolor": GREY,

@@ -9,8 +9,6 @@ from weightwalk.learning.diagnoses.facts import Diagnosis, Finding, Layer, Other
 
 SOLVED = 1e-3
 """A regression counts as solved where its loss is at most this share of the best constant answer's."""
-NOTHING = 0.99
-"""A net has learned nothing where its loss is at least this share of the best constant answer's."""
 VANISHING = 1e-3
 """Root mean square of the first layer's gradient over the last one's, below which it vanishes."""
 EXPLODING = 10.0

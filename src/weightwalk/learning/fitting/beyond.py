@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 DIGITS = 120
 """Decimal digits that Newton's trace is computed with."""
 
-PER_STEP = 3
-"""Operations of one Newton step: a division, an addition, a halving."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guess:
