@@ -232,7 +232,7 @@ def test_weights_that_nothing_uses_have_no_curvature() -> None:
         def __init__(self) -> None:
             super().__init__()
             with seeded(1):
-                self.used, self.unused, self.last = nn.Linear(3, 4), nn.Linear(3, 3), nn.Linear(4, 2)
+                self.used, self.last, self.unused = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(3, 3)
 
         def forward(self, x: Tensor) -> Tensor:
             return self.last(torch.tanh(self.used(x)))
