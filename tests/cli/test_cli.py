@@ -164,7 +164,7 @@ def test_a_seed_is_obeyed_and_recorded() -> None:
         (["compare", "a.walk", "b.walk"], "a.walk does not exist"),
         (["show", "linear"], "'linear' does not end in .walk; a net is told by `weightwalk walk linear 2.0`"),
         (["show", "nowhere.walk"], "nowhere.walk does not exist"),
-        (["demo", "--part", "6"], "Invalid value for '--part'"),
+        (["demo", "--part", "7"], "Invalid value for '--part'"),
     ],
 )
 def test_misuse_is_told_in_a_sentence(words: list[str], message: str) -> None:

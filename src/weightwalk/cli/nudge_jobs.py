@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightwalk.cli import common
 from weightwalk.cli.tasks import OPTIMIZERS, chosen_task, shape_of
+from weightwalk.cli.training import numbers_like
 from weightwalk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -148,10 +149,4 @@ def _numbers(net: Net, module: Any, x: Tensor, target: str | None, extra: Mappin
     call = extra.get("call") or (lambda module, x: module(x))
     with torch.no_grad():
         like = tensor_of(call(module, x))
-    try:
-        numbers = [float(word) for word in target.replace(",", " ").replace(";", " ").split()]
-    except ValueError:
-        raise UsageError(f"--target {target!r} is not numbers, such as 1.5 or 1,2,3.") from None
-    if len(numbers) != like.numel():
-        raise UsageError(f"--target {target!r} has {len(numbers)} numbers; the net returns {like.numel()}.")
-    return x, torch.tensor(numbers, dtype=like.dtype).reshape(like.shape), dict(extra)
+    return x, numbers_like(target, like), dict(extra)

@@ -58,6 +58,17 @@ def _aim(net: Net, target: str, like: Tensor) -> Tensor:
         if len(ids) > places:
             raise UsageError(f"--target {target!r} has {len(ids)} tokens, and the input only {places}.")
         return torch.tensor(ids)
+    return numbers_like(target, like)
+
+
+def numbers_like(target: str, like: Tensor) -> Tensor:
+    """A ``--target`` of numbers as a tensor of the output's shape and dtype.
+
+    Raises:
+        UsageError: Something in it is no number, or there are more or fewer than the net returns.
+    """
+    import torch
+
     try:
         numbers = [float(word) for word in target.replace(",", " ").replace(";", " ").split()]
     except ValueError:
