@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from readings.harness import Recorded, judgements, record
 
+from weightwalk.recorder import recording
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -389,3 +391,17 @@ def test_nan_and_infinity_stand_only_against_themselves() -> None:
         bad[place] = wrong
         step.outputs[0] = bad
         assert not judgements(step)[0][1].ok, (place, wrong)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_running_moments_in_half_precision_round_their_factors_and_products_too(dtype: str) -> None:
+    """One in ten such trainings was called false: kernels write ``half(half(0.1) v) + half(half(0.9) old)``."""
+    for seed in range(60):
+        torch.manual_seed(seed)
+        net = torch.nn.BatchNorm1d(4).to(DTYPES[dtype])
+        x = torch.randn(9, 4).to(DTYPES[dtype])
+        for _ in range(1 + seed % 6):
+            net(x)
+        with recording(net) as walk:
+            net(x)
+        assert walk.verify(drift=False).ok

@@ -193,9 +193,16 @@ def batch_norm_no_stats(
 
 
 def _moved(c: Context, old: np.ndarray, new: Rounded, momentum: float) -> Rounded:
-    """``momentum new + (1 - momentum) old``, each product rounded once more for a momentum that is not exact."""
+    """``momentum new + (1 - momentum) old``, each product rounded once more for a momentum that is not exact.
+
+    In half precision kernels round the factors and the products as well.
+    """
     out = c.take(momentum) * new + c.take(1.0 - momentum) * c.take(old)
-    return out.plus(2 * c.u * (np.abs(new.v) + np.abs(old.astype(np.float64)))) if c.bounds else out
+    if not c.bounds:
+        return out
+    size, before = np.abs(new.v), np.abs(old.astype(np.float64))
+    rounded = 2 * c.half_unit * (momentum * size + (1.0 - momentum) * before) if c.half else 0.0
+    return out.plus(2 * c.u * (size + before) + rounded)
 
 
 @rule("native_batch_norm_backward.default", "_native_batch_norm_legit_backward.default",
