@@ -36,6 +36,14 @@ def test_plain_text_has_no_colours_and_coloured_text_the_same_words(walk: ww.Wal
     assert re.sub(r"\x1b\[[0-9;]*m", "", colours).rstrip("\n") == plain(story)
 
 
+def test_a_contribution_of_nothing_has_no_sign() -> None:
+    net = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(net.weight)
+    page = plain(ww.walk(net, torch.tensor([[-3.0, 0.0]])).account("out[0, 0]", cut="inputs"))
+    assert re.search(r"^ +-3\.0+ +\+100\.00 %", page, re.M)  # the total is below 0
+    assert re.search(r"^ +-?0 +\+0\.00 %", page, re.M) and "-0.00 %" not in page
+
+
 def test_piped_text_has_a_stable_width(walk: ww.Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     file = io.StringIO()

@@ -21,7 +21,8 @@ def account_lines(account: Any, width: int, top: int | None = 12) -> Iterator[Te
     total = number(told.total, smallest=-15)
     values = aligned([*(number(t.value, signed=True, smallest=-15) for t in told.terms), total])
     wide = len(values[-1])
-    shares = [f"{100 * r.share:+.2f} %" if r.share is not None else "" for r in rows]
+    # nothing has no sign: 0 over a negative total is -0.0, and -0.0 + 0.0 is 0.0
+    shares = [f"{100 * r.share + 0.0:+.2f} %" if r.share is not None else "" for r in rows]
     for i, term in enumerate(told.terms):
         line = Text("    ")
         minus = values[i].lstrip().startswith("-")
