@@ -108,7 +108,7 @@ def test_several_rates_and_one_that_breaks_off(folder: Path) -> None:
     assert "broke off after" in page and "nothing guarantees that it does" in page
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("ending", ["svg", *(pytest.param(e, marks=pytest.mark.slow) for e in ("png", "pdf"))])
 def test_figures(folder: Path, ending: str) -> None:
     pytest.importorskip("matplotlib")
     good("train", "sqrt", "--epochs", "30", "--patience", "3", "--figure", f"one.{ending}")
