@@ -79,6 +79,13 @@ def test_a_start_far_out_and_probabilities_at_both_ends() -> None:
     assert all(math.isfinite(m.flow or 0) for m in logistic_neuron(start=[60.0], steps=10).moments)
 
 
+def test_the_flow_from_far_on_is_no_straight_line() -> None:
+    """From z = 31 with steps so long that e^z is passed at once."""
+    neuron = logistic_neuron([1e7], start=[0.0, 31.0], lr=1.0, steps=1)
+    flow = neuron.moments[1].flow
+    assert flow is not None and flow + math.exp(flow) == pytest.approx(31 + math.exp(31) + neuron.factor, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"target": 2.0}, {"inputs": ()}, {"inputs": (math.nan,)}, {"lr": -1}, {"steps": -1}, {"start": "big"},

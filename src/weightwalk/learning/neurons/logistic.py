@@ -199,7 +199,7 @@ def _flow(first: float, time: float) -> float:
 
     Newton's method on a convex increasing function, from a point to the right of the root.
     """
-    if first > 30 or time == 0:
+    if first > 700 or time == 0:
         return first + time * math.exp(-first) if time else first
     goal = first + math.exp(first) + time
     z = math.log(goal) if goal > 2 else goal
