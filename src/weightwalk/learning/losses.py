@@ -76,6 +76,21 @@ def tensor_of(out: Any) -> Tensor:
     raise UsageError(f"the net returns {type(out).__name__}, in which there is no tensor to compare with a target.")
 
 
+def one_number(loss: Any) -> Tensor:
+    """What a loss function of the user's returned, if it is a tensor with one number.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not isinstance(loss, Tensor):
+        raise UsageError(
+            f"The loss must be a tensor with one number; the loss function returned {type(loss).__name__}."
+        )
+    if loss.numel() != 1:
+        raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
+    return loss
+
+
 def _same(outputs: Tensor, targets: Tensor) -> Tensor:
     """The targets, refused where torch would stretch them: (N,) against (N, 1) would compare each with each."""
     if outputs.shape != targets.shape:

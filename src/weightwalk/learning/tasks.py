@@ -102,6 +102,23 @@ class Task:
         return self.family(**{**self.shape, **shape})
 
 
+def rows_of(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """The user's examples as tensors into which no gradient flows back, made in inference mode or not.
+
+    Raises:
+        UsageError: They are no tensors.
+    """
+    for name, value in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(value, Tensor):
+            raise UsageError(
+                f"The {name} must be one tensor with a row per example; got {type(value).__name__}. A net that "
+                "takes more can be wrapped in a module that takes one tensor."
+            )
+    with torch.inference_mode(False):
+        x, y = (t.clone() if t.is_inference() else t.detach() for t in (inputs, targets))
+    return x, y
+
+
 def task_of(what: Task | str) -> Task:
     """The task of that name.
 

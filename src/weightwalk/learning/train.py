@@ -37,7 +37,7 @@ from weightwalk.learning.runs.schedules import schedule_of
 from weightwalk.learning.runs.state import Progress
 from weightwalk.learning.seeds import check_seed, seeded
 from weightwalk.learning.splits import split
-from weightwalk.learning.tasks import Data, Task, task_of
+from weightwalk.learning.tasks import Data, Task, rows_of, task_of
 
 __all__ = ["BadNumber", "Event", "History", "NotFiniteError", "Progress", "Snapshot", "TrainingInterrupted", "train"]
 
@@ -191,13 +191,7 @@ def _to_train(
     if isinstance(net, nn.Module):
         if inputs is None or targets is None:
             raise UsageError("A module needs data to train on: inputs and targets, a row for each example.")
-        for name, value in (("inputs", inputs), ("targets", targets)):
-            if not isinstance(value, Tensor):
-                raise UsageError(
-                    f"The {name} must be one tensor with a row per example; got {type(value).__name__}. A net that "
-                    "takes more can be wrapped in a module that takes one tensor."
-                )
-        return net, Data(inputs, targets), held_out
+        return net, Data(*rows_of(inputs, targets)), held_out
     task = task_of(net)
     if inputs is not None or targets is not None:
         raise UsageError(f"The task {task.name!r} brings its own data; for data of your own, pass a module.")

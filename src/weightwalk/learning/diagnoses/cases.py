@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from weightwalk.errors import UsageError
 from weightwalk.learning.diagnoses.runs import net_of, read_run
 from weightwalk.learning.losses import Loss
-from weightwalk.learning.tasks import Task, task_of
+from weightwalk.learning.tasks import Task, rows_of, task_of
 from weightwalk.learning.train import History, train
 
 Progress = Callable[[str, int, int], None]
@@ -64,7 +64,7 @@ def case_of(
     if isinstance(net, (nn.Module, History)):
         if inputs is None or targets is None:
             raise UsageError("A net needs the data that it was trained on: inputs and targets, a row for each example.")
-        _paired(inputs, targets)
+        inputs, targets = _paired(inputs, targets)
         if isinstance(net, nn.Module):
             return Case(type(net).__name__, net, inputs, targets, loss or "mse", names)
         return _of_history(net, inputs, targets, loss, names)
@@ -87,7 +87,7 @@ def _of_run(
     if isinstance(net, nn.Module):
         if inputs is None or targets is None:
             raise UsageError("A run's folder holds no data: give inputs and targets, a row for each example.")
-        _paired(inputs, targets)
+        inputs, targets = _paired(inputs, targets)
         name, module = type(net).__name__, net_of(found, net)
         made = Case(name, module, inputs, targets, chosen, names)
     else:
@@ -103,12 +103,14 @@ def _of_run(
     return made
 
 
-def _paired(inputs: Tensor, targets: Tensor) -> None:
+def _paired(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    inputs, targets = rows_of(inputs, targets)
     if inputs.dim() == 0 or targets.dim() == 0 or len(inputs) != len(targets) or len(inputs) == 0:
         raise UsageError(
             "A diagnosis needs as many inputs as targets, one row each and at least one; "
             f"got shapes {tuple(inputs.shape)} and {tuple(targets.shape)}."
         )
+    return inputs, targets
 
 
 def _of_history(

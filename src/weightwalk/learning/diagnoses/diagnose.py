@@ -90,38 +90,39 @@ def diagnose(
     (('1[0]', '1[1]'), 'cut off')
     """
     case = case_of(net, inputs, targets, loss, seed, optimizer, lr, epochs, batch, tuple(names), run, progress)
-    used = _sample(case, seed, hessian=False)
-    x, y, rows = _rows_of(case, used)
-    seen = observe(case.module, x, y, case.loss, rows)
-    moments = _moments(case, x, y, progress)
-    dead = [f"{u.name}[{i}]" for u in seen.units for i in u.dead]
-    fewer = _sample(case, seed, hessian=True)
-    facts = Diagnosis(
-        case.name,
-        "",
-        (),
-        seen.loss,
-        case.loss if isinstance(case.loss, str) else getattr(case.loss, "__name__", "a function"),
-        baseline_of(y, case.loss),
-        right_of(seen.outputs, y, case.loss),
-        len(case.inputs),
-        len(x),
-        seen.names,
-        seen.units,
-        deaths_of(dead, case.module, x, case.snapshots),
-        seen.silenced,
-        seen.layers,
-        moments,
-        curve(case.losses) if case.losses else None,
-        _point(case, fewer, seconds, seed, progress),
-        _settled(case, fewer, seconds, seed) if settle else None,
-        _others(case, seed, seeds, progress),
-        case.settings,
-        tuple(case.notes),
-    )
-    differ = bool((x != x[:1]).any())
-    constant = differ and seen.outputs is not None and bool((seen.outputs == seen.outputs[:1]).all())
-    return conclude(facts, constant)
+    with torch.inference_mode(False):
+        used = _sample(case, seed, hessian=False)
+        x, y, rows = _rows_of(case, used)
+        seen = observe(case.module, x, y, case.loss, rows)
+        moments = _moments(case, x, y, progress)
+        dead = [f"{u.name}[{i}]" for u in seen.units for i in u.dead]
+        fewer = _sample(case, seed, hessian=True)
+        facts = Diagnosis(
+            case.name,
+            "",
+            (),
+            seen.loss,
+            case.loss if isinstance(case.loss, str) else getattr(case.loss, "__name__", "a function"),
+            baseline_of(y, case.loss),
+            right_of(seen.outputs, y, case.loss),
+            len(case.inputs),
+            len(x),
+            seen.names,
+            seen.units,
+            deaths_of(dead, case.module, x, case.snapshots),
+            seen.silenced,
+            seen.layers,
+            moments,
+            curve(case.losses) if case.losses else None,
+            _point(case, fewer, seconds, seed, progress),
+            _settled(case, fewer, seconds, seed) if settle else None,
+            _others(case, seed, seeds, progress),
+            case.settings,
+            tuple(case.notes),
+        )
+        differ = bool((x != x[:1]).any())
+        constant = differ and seen.outputs is not None and bool((seen.outputs == seen.outputs[:1]).all())
+        return conclude(facts, constant)
 
 
 # How much of it -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.curvature import differentiating, refuse_bad
 from weightwalk.learning.diagnoses.facts import Death, Layer, Silence, Units
 from weightwalk.learning.diagnoses.watching import PIECEWISE, Call, names_of, off_of, per_unit, watching
-from weightwalk.learning.losses import Loss, loss_of, tensor_of
+from weightwalk.learning.losses import Loss, loss_of, one_number, tensor_of
 
 SHOWN = 400
 """Rows up to which the map of units by inputs is kept."""
@@ -166,7 +166,7 @@ def _run(module: nn.Module, x: Tensor) -> Tensor:
 def _judged(criterion: Loss, out: Tensor, y: Tensor) -> Tensor:
     """The loss; what torch has to say of unfit targets, as a sentence."""
     try:
-        return criterion(out, y)
+        return one_number(criterion(out, y))
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise UsageError(
@@ -176,8 +176,6 @@ def _judged(criterion: Loss, out: Tensor, y: Tensor) -> Tensor:
 
 
 def _unfit(value: Tensor, at: int) -> str:
-    if value.numel() != 1:
-        return f"The loss must be one number; its shape is {tuple(value.shape)}: take its mean or its sum."
     return (
         f"The loss is {float(value.detach())} on the rows from {at}: look at the data, or take an earlier checkpoint."
     )

@@ -21,7 +21,7 @@ from weightwalk.learning.nudges.facts import Nudge, Rival
 from weightwalk.learning.nudges.promising import promise, weights
 from weightwalk.learning.nudges.running import Losses, Problem, Ran, run
 from weightwalk.learning.optimizers import OPTIMIZERS
-from weightwalk.learning.tasks import Data, Task, task_of
+from weightwalk.learning.tasks import Data, Task, rows_of, task_of
 
 SHOWN = 12
 WORKED = 2  # weights whose arithmetic is written out
@@ -114,8 +114,11 @@ def nudge(
         raise UsageError(f"At least one weight must be told of; got top={top}.")
     if compare:
         compare = list(dict.fromkeys([problem.optimizer, *compare]))
-    ran = run(problem, compare)
-    with np.errstate(over="ignore", invalid="ignore"):  # a step may be so long that squares of it are infinite
+    with (
+        torch.inference_mode(False),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):  # a step may be so long that squares of it are infinite
+        ran = run(problem, compare)
         return _told(problem, called, ran, top, check_gradients, account, cut, verify, progress)
 
 
@@ -188,6 +191,7 @@ def _problem(
         module = net
     if inputs is None or targets is None:
         raise UsageError("A module needs data to learn from: inputs and targets, a row for each example.")
+    inputs, targets = rows_of(inputs, targets)
     loss = loss or ("mse" if targets.is_floating_point() else "cross_entropy")
     lr = 0.1 if lr is None else lr
     _check(inputs, targets, lr, batch, rows, steps)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
-from weightwalk.learning.losses import Loss, tensor_of
+from weightwalk.learning.losses import Loss, one_number, tensor_of
 from weightwalk.learning.optimizers import optimizer_of
 from weightwalk.learning.sampling import orders
 from weightwalk.learning.seeds import seeded
@@ -193,8 +193,6 @@ def batch_of(problem: Problem, step: int, *, recorded: bool = False) -> tuple[Te
 def _gradient(problem: Problem, module: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Forward, loss, backward; what the net returned, and the loss."""
     out, loss = _judged(problem, module, x, y)
-    if loss.numel() != 1:
-        raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
     if not loss.requires_grad:
         raise UsageError("The loss does not depend on any parameter that can be trained, so there is no gradient.")
     loss.backward()
@@ -214,7 +212,7 @@ def _finite(loss: Tensor, step: int) -> float:
 def _judged(problem: Problem, module: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     try:
         out = tensor_of(problem.call(module, x))
-        return out, problem.criterion(out, y)
+        return out, one_number(problem.criterion(out, y))
     except (UsageError, MemoryError):
         raise
     except Exception as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
 from weightwalk.learning.history import BadNumber, History, NotFiniteError, Snapshot, TrainingInterrupted
-from weightwalk.learning.losses import tensor_of
+from weightwalk.learning.losses import one_number, tensor_of
 from weightwalk.learning.runs.culprits import traced
 from weightwalk.learning.runs.moments import all_finite, put_weights, tensors_of
 from weightwalk.learning.runs.state import Pair, State
@@ -105,9 +105,11 @@ class Loop(State):
         self.set_rate()
         self.engine.zero_grad(set_to_none=True)
         loss = self._loss(x, y)
-        number = _number(loss)
+        number = loss.item()
         if not math.isfinite(number):
             raise _Bad("loss", number)
+        if not loss.requires_grad:
+            raise UsageError("The loss does not depend on any parameter that can be trained, so there is no gradient.")
         loss.backward()
         if self.careful and not all_finite([p.grad for p in self.parameters if p.grad is not None]):
             raise _Bad("gradient", math.nan)
@@ -130,7 +132,7 @@ class Loop(State):
             UsageError: The net or its loss cannot be run on these examples.
         """
         try:
-            return self.plan.criterion(tensor_of(self.net(x)), y)
+            return one_number(self.plan.criterion(tensor_of(self.net(x)), y))
         except UsageError:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -184,10 +186,10 @@ class Loop(State):
         with torch.no_grad():
             size = rows if self.plan.batch is None or rows <= FEW else self._fitting(x)
             if rows <= size:
-                return _number(self._loss(x, y))
+                return self._loss(x, y).item()
             total = 0.0
             for part, truth in zip(x.split(size), y.split(size), strict=True):
-                total += _number(self._loss(part, truth)) * len(part)
+                total += self._loss(part, truth).item() * len(part)
             return total / rows
 
     def _fitting(self, x: Tensor) -> int:
@@ -331,9 +333,3 @@ def _in_data(bad: BadNumber, x: Tensor, y: Tensor, rows: Tensor | None) -> BadNu
             row = first if rows is None else int(rows[first])
             return replace(bad, address=f"{name}[{', '.join(map(str, (row, *rest)))}]")
     return bad
-
-
-def _number(loss: Tensor) -> float:
-    if loss.numel() != 1:
-        raise UsageError(f"The loss must be one number; its shape is {tuple(loss.shape)}: take its mean or its sum.")
-    return loss.item()
