@@ -71,7 +71,9 @@ class Landscape(Grouped):
 @click.option("--hidden", metavar="NET", help="Of `neuron`: the last neuron of this net, over two of its inputs.")
 @task_options
 @click.option("--sample", type=click.IntRange(0), metavar="ROW", help="The loss of this one example, not of all.")
-@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Of the training; recorded.")
+@click.option(
+    "--seed", type=click.IntRange(0), metavar="N", default=0, show_default=True, help="Of the training; recorded."
+)
 @click.option("--epochs", type=click.IntRange(0), metavar="N", help="Of the training; else the task's.")
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), metavar="NAME", help=f"{', '.join(OPTIMIZERS)}.")
 @click.option("--lr", type=float, metavar="X", help="Learning rate; else the task's.")

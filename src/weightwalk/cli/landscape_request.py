@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ def read(net: str, options: dict[str, Any]) -> Request:
         raise UsageError(f"--span must be a positive number; got {options['span']}.")
     files = outputs.targets(options)
     seeds = _numbers("--seeds", options["seeds"] or "0,1,2", int)
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds are different numbers, 0 or more, such as 0,1,2; got {options['seeds']!r}.")
+    if any(re.fullmatch(r"-\d+", end) for end in (*(options["between"] or ()), options["third"] or "")):
+        raise UsageError("--between takes two seeds, 0 or more, or two .safetensors files.")
     rates = _numbers("--rates", options["rates"], float) if options["rates"] else ()
     if any(not 0 < m < float("inf") for m in rates):
         raise UsageError(f"--rates are positive multiples of 2/λmax, such as 0.5,0.9,1.1; got {options['rates']!r}.")

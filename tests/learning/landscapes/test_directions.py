@@ -104,6 +104,19 @@ def test_what_cannot_move_is_refused() -> None:
     assert made["0.weight"].dtype == torch.bfloat16
 
 
+def test_two_directions_on_one_line_are_no_plane() -> None:
+    """A picture of them would be a trough that the loss does not have."""
+    for normalise, net in (
+        ("filter", nn.Linear(1, 1)),
+        ("layer", nn.Linear(1, 1)),
+        ("none", nn.Linear(1, 1, bias=False)),
+    ):
+        with pytest.raises(UsageError, match="lie on one line"):
+            random_plane(net, 0, normalise)
+    assert abs(random_plane(nn.Linear(1, 1), 0, "none").cosine) < 0.999
+    assert "; 1 number in a tensor of one axis" in random_plane(nn.Linear(1, 1), 0, line=True).held
+
+
 def test_chosen_weights_move_by_one_and_nothing_else_does() -> None:
     net = mlp(3, 4, 2)
     plane = weights_plane(net, "0.weight[2, -1]", "2.bias[1]")

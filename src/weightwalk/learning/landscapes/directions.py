@@ -150,6 +150,9 @@ def random_plane(module: nn.Module, seed: int = 0, normalise: str = "filter", *,
         seed: Decides the directions.
         normalise: ``"filter"``, ``"layer"`` or ``"none"``.
         line: One direction only.
+
+    Raises:
+        UsageError: No tensor would move, or both directions lie on one line, as they do where one weight moves.
     """
     origin = origin_of(module)
     generator = torch.Generator().manual_seed(seed)
@@ -158,13 +161,23 @@ def random_plane(module: nn.Module, seed: int = 0, normalise: str = "filter", *,
     n, still = sum(t.numel() for t in origin.values()), sum(t.numel() for k, t in origin.items() if k not in u)
     held = others(n, 1 if line else 2)
     if still:
-        held += f"; {still:,} numbers in tensors of one axis (biases, scales of norms) do not move at all"
+        many = "number in a tensor of one axis (bias, scale of a norm) does" if still == 1 else (
+            "numbers in tensors of one axis (biases, scales of norms) do"
+        )  # fmt: skip
+        held += f"; {still:,} {many} not move at all"
     frozen = sum(p.numel() for p in module.parameters()) - n
     if frozen:
         held += f"; {frozen:,} frozen numbers stay as they are"
     scale = {"filter": "filter-normalised", "layer": "layer-normalised", "none": "not normalised"}[normalise]
     labels = (f"random direction 1, {scale} (seed {seed})", "" if line else f"random direction 2 (seed {seed})")
-    return Plane(origin, u, v, labels, "random", held, chance=_chance(u, normalise))
+    made = Plane(origin, u, v, labels, "random", held, chance=_chance(u, normalise))
+    if abs(made.cosine) > 1 - 1e-6:
+        raise UsageError(
+            f"The two random directions of seed {seed} lie on one line, for with normalise={normalise!r} hardly a "
+            "weight of this net moves: "
+            + ("it has one weight only." if n == 1 else "use 'none', or choose two weights yourself (--weights).")
+        )
+    return made
 
 
 def weights_plane(module: nn.Module, first: str, second: str | None = None) -> Plane:
