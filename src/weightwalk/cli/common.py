@@ -24,7 +24,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The same facts as JSON on standard output.")
 seed_option = click.option(
-    "--seed", type=int, metavar="N", default=None, help="Seed of everything random; recorded in the walk."
+    "--seed", type=click.IntRange(0), metavar="N", default=None, help="Seed of everything random; recorded in the walk."
 )
 fresh_option = click.option("--fresh", is_flag=True, help="Train gallery nets anew, whatever is remembered.")
 dtype_option = click.option(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from weightwalk.cli import common, outputs
+from weightwalk.errors import UsageError
 
 EPILOG = """\b
 Examples:
@@ -36,7 +37,7 @@ never saw: a longer memory helps until most of what it meets is new to it."""
     help="What is done about runs that were never seen.",
 )
 @click.option("--discount", type=float, metavar="D", help="Taken off each count, 0 to 1; estimated unless given.")
-@click.option("--add", type=float, metavar="K", default=0.1, show_default=True, help="Added to each count, for add.")
+@click.option("--add", type=float, metavar="K", help="Added to each count, for add; 0.1 unless said.")
 @click.option(
     "--held-out", type=float, metavar="SHARE", default=0.1, show_default=True, help="The last part, not learned."
 )
@@ -56,6 +57,7 @@ never saw: a longer memory helps until most of what it meets is new to it."""
 @common.json_option
 def command(text: str, **options: Any) -> int:
     """Count TEXT: which letter or word follows which, and how well models of each order predict what they never saw."""
+    _fitting(options)
     files = outputs.targets(options)
     from weightwalk.language.corpora import corpus
     from weightwalk.language.ngrams.facts import counting
@@ -69,7 +71,7 @@ def command(text: str, **options: Any) -> int:
             unit=options["unit"],
             smoothing=options["smoothing"],
             discount=options["discount"],
-            add=options["add"],
+            add=0.1 if options["add"] is None else options["add"],
             held=options["held_out"],
             sample=options["sample"],
             seed=seed,
@@ -88,6 +90,15 @@ def command(text: str, **options: Any) -> int:
     if "frame" in files:
         outputs.write_table(files["frame"], facts.frame())
     return 0
+
+
+def _fitting(options: dict[str, Any]) -> None:
+    """Refuse a number that this smoothing would not use."""
+    how = options["smoothing"]
+    if options["add"] is not None and how != "add":
+        raise UsageError(f"--add belongs to --smoothing add, not to {how}.")
+    if options["discount"] is not None and how not in ("kneser-ney", "backoff"):
+        raise UsageError(f"--discount belongs to --smoothing kneser-ney or backoff, not to {how}.")
 
 
 def _tell(facts: Any, given: Any, options: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ class Counting:
         for token in said:
             if token not in places and UNKNOWN not in places:
                 raise UsageError(
-                    f"{self.name!r} has no {self.unit.removesuffix('s')} {token!r}; give a text of its own."
+                    f"{self.name!r} has no {self.unit.removesuffix('s')} {token!r} among its {len(self.vocabulary):,}."
                 )
         return np.array([places.get(token, places.get(UNKNOWN, 0)) for token in said], dtype=np.int64)
 
