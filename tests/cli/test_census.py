@@ -190,7 +190,7 @@ def test_tasks_and_nets_of_ones_own(mine: str) -> None:
         (("hello6", "--locate", "first_loss"), "is not MEASURE=NUMBER"),
         (("hello6", "--locate", "first_loss=nan"), "is not MEASURE=NUMBER"),
         (("hello6", "--list", "won", "--seeds", "3", "--epochs", "1"), "no outcome 'won'"),
-        (("hello6", "--confidence", "100"), "between 0 and 1"),
+        (("hello6", "--confidence", "100"), "in percent, above 0 and below 100"),
         (("hello6", "--memory", "-5"), "is not a size"),
         (("hello6", "--memory", "1"), "memory"),
         (("hello6", "--walk-seed", "3", "--vary", "width=2,4"), "give one value, such as --vary width=2"),

@@ -63,10 +63,16 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
         "rules": list(options["rules"]) or None,
         "measures": list(options["measures"]),
         "locate": located(options["locate"]),
-        "confidence": options["confidence"] / 100,
+        "confidence": _percent(options["confidence"]),
         "memory": None if options["memory"] is None else memory(options["memory"]),
         "engine": options["engine"],
     }
+
+
+def _percent(confidence: float) -> float:
+    if not 0 < confidence < 100:
+        raise UsageError(f"--confidence is in percent, above 0 and below 100, such as 95; got {confidence:g}.")
+    return confidence / 100
 
 
 def seeds(text: str, first: int) -> Sequence[int]:
