@@ -60,11 +60,9 @@ def test_the_same_command_prints_the_same() -> None:
 
 
 def test_figure_and_table_are_written_whole(tmp_path: Path) -> None:
-    figures = [tmp_path / f"a.{ending}" for ending in ("png", "svg", "pdf")]
-    for figure in figures:
-        good("diagnose", "hello6", "--seed", "12", "--epochs", "60", "--figure", str(figure), *QUICK)
-    assert figures[0].read_bytes()[:4] == b"\x89PNG" and figures[2].read_bytes()[:4] == b"%PDF"
-    text = figures[1].read_text()
+    figure = tmp_path / "a.svg"
+    good("diagnose", "hello6", "--seed", "12", "--epochs", "60", "--figure", str(figure), *QUICK)
+    text = figure.read_text()
     for words in ("loss by epoch", "gradient by layer", "units by inputs", "all 47 eigenvalues", "relu2[1] dies",
                   "a Hessian says nothing of what lies farther away"):  # fmt: skip
         assert words in text
@@ -73,6 +71,14 @@ def test_figure_and_table_are_written_whole(tmp_path: Path) -> None:
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [r["status"] for r in rows] == ["starved", "starved", "dead", "dead"]
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_figures_of_other_kinds(ending: str, start: bytes, tmp_path: Path) -> None:
+    figure = tmp_path / f"a.{ending}"
+    good("diagnose", "hello6", "--seed", "12", "--epochs", "60", "--figure", str(figure), *QUICK)
+    assert figure.read_bytes()[:4] == start
 
 
 def test_a_run_is_diagnosed(tmp_path: Path) -> None:
