@@ -282,3 +282,12 @@ def test_maps_stand_side_by_side_where_there_is_room(found: dict[str, Any]) -> N
     assert len(wide) == 2 and "b" in wide[0] and "yy" in wide[1]
     assert len(narrow) == 5
     assert all(len(line) <= 100 for line in plain(found["random"]).splitlines())
+
+
+def test_no_number_of_a_label_is_cut_short() -> None:
+    pytest.importorskip("matplotlib")
+    from weightwalk.show.landscape_figures_3d import _clipped
+
+    assert _clipped("change of fc1.weight[0, 0] (trained: 0.13)") == "change of fc1.weight[0, 0] (trained: 0.13)"
+    assert _clipped("change of fc1.weight[0, 0] (trained: -0.003412)") == "change of fc1.weight[0, 0]"
+    assert _clipped("a" * 60) == "a" * 42 + "..."

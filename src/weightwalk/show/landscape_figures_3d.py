@@ -105,7 +105,9 @@ def _one(
 
 
 def _clipped(label: str) -> str:
-    return label if len(label) <= 44 else f"{label[:42]}..."
+    """A long label without what stands in brackets, as a number that is cut short is another number."""
+    short = label if len(label) <= 44 else label.rpartition(" (")[0] or label
+    return short if len(short) <= 44 else f"{short[:42]}..."
 
 
 def _paths(axes: Any, paths: Any, a: np.ndarray, b: np.ndarray, steep: bool, scale: tuple[float, float]) -> None:
