@@ -92,6 +92,12 @@ def test_every_kind_as_json_and_as_a_table(tmp_path: Path) -> None:
         (("--linear", "--figure", "a.svg"), "--figure draws"),
         (("--figure", "a.gif"), "must end in"),
         (("--steps", "100000000"), "steps are 0 to"),
+        (("--lr", "1e308"), "too large for a float64"),
+        (("--inputs", "1e308,1e308"), "too large for a float64"),
+        (("--inputs", "1e200,1e200"), "too large for a float64"),
+        (("--start", "1e308"), "too large for a float64"),
+        (("--linear", "--weights", "1e308,1e308", "--inputs", "1e10,3"), "too large for a float64"),
+        (("--linear", "--weights", "1e200,0"), "too large for a float64"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )

@@ -170,6 +170,8 @@ def logistic_neuron(
     w, b, said = start_of(start, len(x), seed)
     factor = lr * (sum(v * v for v in x) + 1)
     first = sum(a * v for a, v in zip(w, x, strict=True)) + b
+    if not (abs(first) < 1e150 and factor < 1e150):  # a NaN, too
+        raise UsageError("A sum or a step of this neuron is too large for a float64; give smaller numbers.")
     told = {*TOLD, steps}
     p, norms = np.empty(steps + 1), np.empty(steps + 1)
     moments = []

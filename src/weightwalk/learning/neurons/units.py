@@ -96,6 +96,9 @@ def linear_neuron(
         raise UsageError(f"A neuron has one weight per input; got {len(weights)} weights and {len(inputs)} inputs.")
     if not all(map(math.isfinite, (*weights, bias, *inputs, target))):
         raise UsageError("Weights, bias, inputs and target must be finite numbers.")
+    z = sum((w * x for w, x in zip(weights, inputs, strict=True)), bias)
+    if not abs(z - target) < 1e150:  # a NaN, too
+        raise UsageError("The sum, or the square of its error, is too large for a float64; give smaller numbers.")
     z = math.fsum([*(w * x for w, x in zip(weights, inputs, strict=True)), bias])
     terms = []
     for i, (w, x) in enumerate(zip(weights, inputs, strict=True)):
