@@ -178,6 +178,7 @@ def test_tasks_and_nets_of_ones_own(mine: str) -> None:
         (("hello6", "--vary", "width="), "is not NAME=VALUE,VALUE"),
         (("hello6", "--vary", "widht=2,4"), "did you mean width"),
         (("hello6", "--vary", "width=2", "--vary", "width=4"), "say it once"),
+        (("hello6", "--vary", "width=2,4", "--set", "width=4"), "width is set by --set as well"),
         (("hello6", "--vary", "lr=0.1,0.2", "--lr", "0.1"), "is set by --lr as well"),
         (("hello6", "--lr", "fast"), "lr takes a number"),
         (("hello6", "--lr", "-1"), "positive number"),

@@ -111,9 +111,11 @@ def varied(texts: Sequence[str], options: dict[str, Any]) -> dict[str, list[str]
             raise UsageError(f"--vary {text!r} is not NAME=VALUE,VALUE, such as width=2,4,8.")
         name = name.strip()
         given = [n for n in name.split("+") if n in RECIPE and options.get(n) is not None]
-        if given or name in out:
-            where = f"--{given[0]}" if given else "--vary twice"
-            raise UsageError(f"--vary {text!r}: {given[0] if given else name} is set by {where} as well; say it once.")
+        fixed = [n for n in name.split("+") if n in {s.partition("=")[0].strip() for s in options["settings"]}]
+        if given or fixed or name in out:
+            where = f"--{given[0]}" if given else "--set" if fixed else "another --vary"
+            twice = [*given, *fixed, name][0]
+            raise UsageError(f"--vary {text!r}: {twice} is set by {where} as well; say it once.")
         out[name] = listed
     return out
 
