@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,7 @@ class History:
         Columns: ``epoch`` (completed before), ``loss`` (met in it; in the last row `final`), ``rate``, and where there
         are such ``held_loss``, ``watched``: the loss on held-out data after `epoch` epochs.
         """
-        import pandas as pd
+        pd = needs_pandas()
 
         rows = len(self.losses) + 1
         table: dict[str, Any] = {"epoch": range(rows), "loss": [*self.losses, self.final]}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from weightwalk.learning.answers import Answers, answers
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.history import History
 from weightwalk.learning.plateaus import Plateau, constant_loss, plateau
 from weightwalk.learning.tasks import Data
@@ -64,7 +65,7 @@ class Trainings:
 
     def frame(self) -> pd.DataFrame:
         """The frames of all, one below the other, with a column ``lr``."""
-        import pandas as pd
+        pd = needs_pandas()
 
         return pd.concat(
             [r.frame().assign(lr=lr) for r, lr in zip(self.runs, self.rates, strict=True)], ignore_index=True

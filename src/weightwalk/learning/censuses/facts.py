@@ -13,6 +13,7 @@ from weightwalk.errors import UsageError
 from weightwalk.learning.censuses.rules import OTHER, Rule
 from weightwalk.learning.censuses.settings import Axis
 from weightwalk.learning.censuses.wilson import Gap, Odds, Share
+from weightwalk.learning.frames import needs_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +246,7 @@ class Census:
         Raises:
             UsageError: Neither of these.
         """
-        import pandas as pd
+        pd = needs_pandas()
 
         if by not in {"seed", "cell"}:
             raise UsageError(f"A frame goes by seed or by cell; got {by!r}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.hessians import Spectrum
 
 if TYPE_CHECKING:
@@ -354,7 +355,7 @@ class Diagnosis:
 
     def frame(self) -> pd.DataFrame:
         """One row per unit: layer, unit, status, share of inputs off, mean, standard deviation, gradient."""
-        import pandas as pd
+        pd = needs_pandas()
 
         rows = [
             {

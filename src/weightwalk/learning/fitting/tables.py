@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 
 if TYPE_CHECKING:
     import pandas
@@ -19,11 +20,7 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     Raises:
         UsageError: pandas is not installed.
     """
-    try:
-        import pandas
-    except ImportError:
-        raise UsageError('A data frame needs pandas: pip install "weightwalk[learning]".') from None
-    return pandas.DataFrame(list(rows))
+    return needs_pandas().DataFrame(list(rows))
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.optimizers import optimizer_of
 
 FAR = 1e6
@@ -211,7 +212,7 @@ class Slide:
 
     def frame(self) -> Any:
         """A row for each step of each path, as a pandas data frame."""
-        import pandas as pd
+        pd = needs_pandas()
 
         x, y = self.bowl.names
         return pd.concat(

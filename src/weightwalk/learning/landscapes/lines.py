@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.landscapes.asked import data_of
 from weightwalk.learning.landscapes.directions import Plane, dot, movable, origin_of, others
 from weightwalk.learning.landscapes.evaluate import MEMORY, Progress, Question, mean_loss, own_loss, rows_at_once
@@ -81,7 +82,7 @@ class Line:
 
     def frame(self) -> pd.DataFrame:
         """A row for each point: t, loss, and held_loss where there is one."""
-        import pandas
+        pandas = needs_pandas()
 
         held = {} if self.held_losses is None else {"held_loss": self.held_losses}
         return pandas.DataFrame({"t": self.ts, "loss": self.losses, **held})

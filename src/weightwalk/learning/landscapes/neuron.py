@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.landscapes.bowls import Bowl, Path, descent, driven
 from weightwalk.learning.sampling import orders
 
@@ -127,7 +128,7 @@ class Neuron:
 
     def frame(self) -> Any:
         """A row for each place of the grid: both weights, the loss of the one sample and of all; a data frame."""
-        import pandas as pd
+        pd = needs_pandas()
 
         w1, w2 = np.meshgrid(self.first, self.second, indexing="ij")
         parts = {self.names[0]: w1, self.names[1]: w2, "loss_of_one": self.one.losses, "loss_of_all": self.every.losses}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.landscapes.bowls import Path
 from weightwalk.learning.landscapes.neuron import Shape, shape_of
 from weightwalk.learning.landscapes.surface import Surface
@@ -60,7 +61,7 @@ class Picture:
         """A row for each place of each surface, as a pandas data frame; of a trajectory, a row for each checkpoint."""
         if self.trajectory is not None:
             return self.trajectory.frame()
-        import pandas as pd
+        pd = needs_pandas()
 
         parts = [s.frame().assign(surface=n) for s, n in zip(self.surfaces, self.names, strict=True)]
         return pd.concat(parts, ignore_index=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.landscapes.asked import belongs, data_of, grid, steps_of
 from weightwalk.learning.landscapes.centre import Centre, centre_of
 from weightwalk.learning.landscapes.directions import Plane, movable
@@ -104,7 +105,7 @@ class Surface:
 
     def frame(self) -> pd.DataFrame:
         """A row for each point: alpha, beta, loss."""
-        import pandas
+        pandas = needs_pandas()
 
         a, b = np.meshgrid(self.alphas, self.betas, indexing="ij")
         return pandas.DataFrame({"alpha": a.ravel(), "beta": b.ravel(), "loss": self.losses.ravel()})

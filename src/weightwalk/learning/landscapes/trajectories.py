@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.learning.landscapes.directions import Plane, Weights, origin_of
 from weightwalk.learning.landscapes.nulls import TOP, limit_shares, shares_of_steps, simulated_shares, walk_shares
 from weightwalk.learning.landscapes.places import Told, away, inner, losses_of, on_plane, place_on
@@ -101,7 +102,7 @@ class Trajectory:
 
     def frame(self) -> Any:
         """A row for each checkpoint, as a pandas data frame."""
-        import pandas as pd
+        pd = needs_pandas()
 
         return pd.DataFrame(
             {

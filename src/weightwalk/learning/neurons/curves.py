@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -52,7 +53,7 @@ class CrossEntropy:
 
     def frame(self) -> DataFrame:
         """As a table of pandas."""
-        import pandas
+        pandas = needs_pandas()
 
         names = ("p", "loss", "bits", "slope", "at_logit", "band")
         return pandas.DataFrame([[getattr(r, n) for n in names] for r in self.rows], columns=list(names))
@@ -123,7 +124,7 @@ class Bowl:
 
     def frame(self) -> DataFrame:
         """The loss after every step, a column for each rate."""
-        import pandas
+        pandas = needs_pandas()
 
         return pandas.DataFrame({f"lr={d.lr:g}": d.heights for d in self.descents})
 

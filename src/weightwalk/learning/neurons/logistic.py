@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -85,7 +86,7 @@ class LogisticNeuron:
 
     def frame(self) -> DataFrame:
         """The moments told of as a table of pandas."""
-        import pandas
+        pandas = needs_pandas()
 
         names = [f"w{i + 1}" for i in range(len(self.inputs))]
         rows = [[m.step, m.p, m.loss, m.slope, *m.gradient, *m.weights, m.bias, m.dz, m.norm] for m in self.moments]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weightwalk.errors import UsageError
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.readings.narrate_decimals import closed, decimal, product
 from weightwalk.readings.narrate_facts import Sum, Term
 
@@ -221,7 +222,7 @@ class Corrections:
 
     def frame(self) -> DataFrame:
         """Every example met, as a table of pandas."""
-        import pandas
+        pandas = needs_pandas()
 
         heads = ["epoch", "x1", "x2", "target", "output", "error", "dw1", "dw2", "db", "w1", "w2", "b"]
         rows = [[m.epoch, *m.inputs, m.target, m.output, m.error, *m.update, *m.weights] for m in self.met]

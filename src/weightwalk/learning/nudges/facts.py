@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from weightwalk.learning.frames import needs_pandas
 from weightwalk.readings.narrate_facts import Sum
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ class Nudge:
 
     def frame(self) -> DataFrame:
         """The weights shown as a table of pandas: address, value, gradient, nudge, after, promised."""
-        import pandas
+        pandas = needs_pandas()
 
         names = ("address", "value", "gradient", "nudge", "after", "promised")
         return pandas.DataFrame([[getattr(b, n) for n in names] for b in self.blames], columns=list(names))
