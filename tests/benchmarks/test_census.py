@@ -30,7 +30,6 @@ def test_the_verdict_is_against_the_faster_loop(rate: float, met: bool) -> None:
 
 def test_both_sides_train_in_this_process() -> None:
     for who in (census.OURS, census.TWO):
-        found = census.child(
-            {"who": who, "case": ("hello6", 2, "sgd", 3), "seeds": 2, "threads": torch.get_num_threads()}
-        )
+        cases = [(("hello6", 2, "sgd", 3), 2)]
+        (found,) = census.child({"who": who, "cases": cases, "threads": torch.get_num_threads()})
         assert found["seeds"] == 2 and found["wall"] > 0

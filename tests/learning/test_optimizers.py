@@ -56,9 +56,7 @@ def test_adams_first_step_is_its_rate_against_the_sign(gradient: float) -> None:
 def test_settings_and_refusals() -> None:
     w = torch.nn.Parameter(torch.zeros(()))
     assert optimizer_of("momentum", [w], LR, {"momentum": 0.5}).defaults["momentum"] == 0.5
-    with pytest.raises(
-        UsageError, match="There is no optimizer 'lion'; there are adam, adamw, momentum"
-    ):
+    with pytest.raises(UsageError, match="There is no optimizer 'lion'; there are adam, adamw, momentum"):
         optimizer_of("lion", [w], LR)
     with pytest.raises(UsageError, match=r"The optimizer adam does not take \{'momentum': 0.5\}"):
         optimizer_of("adam", [w], LR, {"momentum": 0.5})

@@ -102,13 +102,14 @@ def hessian_product(module: nn.Module, inputs: Tensor, targets: Tensor, loss: st
     Raises:
         UsageError: Nothing to train; inputs and targets that do not fit; weights or a loss that are not finite.
 
-    The Hessian of a mean squared error of ``y = w x`` is ``2 mean(x²)``:
+    Example:
+        The Hessian of a mean squared error of ``y = w x`` is ``2 mean(x²)``:
 
-    >>> import torch
-    >>> x = torch.tensor([[1.0], [2.0]])
-    >>> n, product = hessian_product(nn.Linear(1, 1, bias=False), x, x, "mse")
-    >>> n, product(np.ones(1)).tolist()
-    (1, [5.0])
+        >>> import torch
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> n, product = hessian_product(nn.Linear(1, 1, bias=False), x, x, "mse")
+        >>> n, product(np.ones(1)).tolist()
+        (1, [5.0])
     """
     curvature = Curvature(module, inputs, targets, loss)
     return curvature.n, curvature.product
@@ -143,11 +144,12 @@ def spectrum(
     Raises:
         UsageError: As for `hessian_product`.
 
-    >>> import torch
-    >>> x = torch.tensor([[1.0], [2.0]])
-    >>> found = spectrum(nn.Linear(1, 1, bias=False), x, x, loss="mse")
-    >>> found.largest.tolist(), found.negative, found.method
-    ([5.0], 0, 'full')
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> found = spectrum(nn.Linear(1, 1, bias=False), x, x, loss="mse")
+        >>> found.largest.tolist(), found.negative, found.method
+        ([5.0], 0, 'full')
     """
     curvature = Curvature(module, inputs, targets, loss)
     with pinned(1 if curvature.n <= SMALL else None):

@@ -23,8 +23,8 @@ from weightwalk.show.json import jsonable
 
 
 def test_a_task_is_trained_and_stands_at_the_centre() -> None:
-    found = landscape("linear", points=5, seed=2, directions=10)
-    history = train("linear", seed=2)
+    found = landscape("hello", points=5, seed=2, directions=10)
+    history = train("hello", seed=2)
     assert {s.centre_loss for s in found.surfaces} == {history.final}
     assert found.spectrum is not None and found.curvatures is not None and found.curvatures.directions == 10
     assert ww.landscape is landscape
@@ -82,7 +82,7 @@ def test_facts_become_json() -> None:
 
 def test_progress_tells_what_is_being_done() -> None:
     told: list[tuple[str, int, int]] = []
-    landscape("linear", points=5, directions=3, progress=lambda *a: told.append(a))
+    landscape("hello", points=5, directions=3, progress=lambda *a: told.append(a))
     assert {what for what, _, _ in told} == {"training", "Hessian", "directions", "grid"}
     assert ("grid", 25, 25) in told and all(0 <= done <= total for _, done, total in told)
 

@@ -38,11 +38,10 @@ def test_threads_share_the_points_and_change_no_bit(name: str) -> None:
 
 def test_what_goes_wrong_in_a_thread_is_told() -> None:
     net, x, y, _ = case("mlp")
-    calls: list[int] = []
+    here = threading.get_ident()
 
     def shy(out: Tensor, target: Tensor) -> Tensor:
-        calls.append(threading.get_ident())
-        if len(set(calls)) > 2:
+        if threading.get_ident() != here:
             raise ZeroDivisionError
         return (out - target).square().mean()
 

@@ -80,14 +80,15 @@ def diagnose(
         UsageError: No data for a module, weights or a loss that are not finite (the message names the first), or
             what `train` refuses.
 
-    >>> import torch
-    >>> from torch import nn
-    >>> net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
-    >>> _ = nn.init.constant_(net[0].bias, -9.0)
-    >>> x = torch.linspace(-1, 1, 9)[:, None]
-    >>> found = diagnose(net, x, x)
-    >>> found.dead, found.findings[0].kind
-    (('1[0]', '1[1]'), 'cut off')
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> _ = nn.init.constant_(net[0].bias, -9.0)
+        >>> x = torch.linspace(-1, 1, 9)[:, None]
+        >>> found = diagnose(net, x, x)
+        >>> found.dead, found.findings[0].kind
+        (('1[0]', '1[1]'), 'cut off')
     """
     case = case_of(net, inputs, targets, loss, seed, optimizer, lr, epochs, batch, tuple(names), run, progress)
     with torch.inference_mode(False):

@@ -153,6 +153,11 @@ def random_plane(module: nn.Module, seed: int = 0, normalise: str = "filter", *,
 
     Raises:
         UsageError: No tensor would move, or both directions lie on one line, as they do where one weight moves.
+
+    Example:
+        >>> plane = random_plane(nn.Linear(3, 2), seed=1)
+        >>> sorted(plane.u)  # the bias stays where it is
+        ['weight']
     """
     origin = origin_of(module)
     generator = torch.Generator().manual_seed(seed)
@@ -190,6 +195,10 @@ def weights_plane(module: nn.Module, first: str, second: str | None = None) -> P
 
     Raises:
         UsageError: An address names no number that can move, or both name the same.
+
+    Example:
+        >>> weights_plane(nn.Linear(2, 1), "weight[0, 1]", "bias[0]").u["weight"].tolist()
+        [[0.0, 1.0]]
     """
     origin = origin_of(module)
     a = _entry(module, origin, first)

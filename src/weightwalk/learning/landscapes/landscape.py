@@ -97,9 +97,9 @@ def landscape(
         UsageError: Something does not fit; the sentence says what.
 
     Example:
-        >>> found = landscape("linear", points=5, hessian=False)
+        >>> found = landscape("hello", points=5, hessian=False)
         >>> found.surfaces[0].n_parameters, found.surfaces[0].losses.shape
-        (2, (5, 5))
+        (37, (5, 5))
     """
     module, x, y, criterion = _asked(net, inputs, targets, loss, seed, progress)
     if not seeds and weights is None:

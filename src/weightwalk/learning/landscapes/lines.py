@@ -178,8 +178,21 @@ def plane_through(
     u is ``B - A``; v is the part of ``C - A`` at right angles to it, made as long as u: distances in the picture are
     distances in weight space, in units of ``|B - A|``.
 
+    Args:
+        module_a: The net at (0, 0).
+        module_b: The net at (1, 0).
+        module_c: The third.
+        labels: What they are called.
+
     Raises:
         UsageError: The nets do not have the same parameters, or they lie on one line.
+
+    Example:
+        >>> from weightwalk.learning.seeds import seeded
+        >>> with seeded(0):
+        ...     plane = plane_through(nn.Linear(2, 1), nn.Linear(2, 1), nn.Linear(2, 1))
+        >>> abs(plane.cosine) < 1e-6
+        True
     """
     _same(_state(module_a), _state(module_b))
     _same(_state(module_a), _state(module_c))

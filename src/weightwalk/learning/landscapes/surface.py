@@ -231,6 +231,15 @@ def losses_at(
 
     Returns:
         (P,) float64.
+
+    Raises:
+        UsageError: Points of another shape than the net has weights, or data that do not fit.
+
+    Example:
+        >>> net = nn.Linear(1, 1, bias=False).double()
+        >>> x = torch.ones(2, 1, dtype=torch.float64)
+        >>> losses_at(net, x, 3 * x, "mse", np.array([[3.0], [1.0]])).tolist()  # w = 3, and w = 1
+        [0.0, 4.0]
     """
     x, y, _ = data_of(inputs, targets, None)
     q = Question(module, x, y, loss_of(loss), memory or MEMORY)

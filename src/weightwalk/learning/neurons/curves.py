@@ -62,6 +62,9 @@ class CrossEntropy:
 def cross_entropies(probabilities: Sequence[float] = PROBABILITIES) -> CrossEntropy:
     """The loss ``-ln p`` of giving the right answer the probability p.
 
+    Args:
+        probabilities: Those to tell, each above 0 and at most 1.
+
     Raises:
         UsageError: Something that is no probability above 0.
 
@@ -134,6 +137,11 @@ def bowl(rates: Sequence[float] = RATES, *, start: tuple[float, float] = (2.0, 2
 
     One step multiplies the distance along an eigenvector of the Hessian by ``1 - lr λ``: it shrinks as long as
     ``lr < 2 / λ``. The steepest direction decides.
+
+    Args:
+        rates: Learning rates.
+        start: Where the descent begins.
+        steps: How many at most.
 
     Raises:
         UsageError: A rate that is not positive, or no steps.

@@ -83,6 +83,12 @@ def linear_neuron(
 ) -> LinearNeuron:
     """A linear neuron on one input.
 
+    Args:
+        weights: One per input.
+        bias: Added to the sum.
+        inputs: As many numbers as weights.
+        target: What it should say.
+
     Raises:
         UsageError: Not as many weights as inputs, or numbers that are not finite.
 
@@ -142,7 +148,10 @@ class ThresholdUnit:
 
 
 def threshold_unit(gate: str | Sequence[float] = "and") -> ThresholdUnit:
-    """The truth table of a threshold unit, by the name of a gate or by weights and bias.
+    """The truth table of a threshold unit.
+
+    Args:
+        gate: The name of a gate (``"and"``, ``"or"``), or two weights and a bias.
 
     Raises:
         UsageError: No such gate, or one that no single unit computes.

@@ -192,10 +192,21 @@ def described(path: Path | str) -> dict[str, Any] | None:
 def run_weights(path: Path | str) -> dict[str, Tensor]:
     """Weights and buffers at the newest whole checkpoint of a run; the run may still be going on.
 
+    Unlike resuming, this takes no lock and sets nothing aside.
+
+    Args:
+        path: Folder of the run.
+
     Raises:
         UsageError: There is no whole checkpoint.
 
-    Unlike resuming, this takes no lock and sets nothing aside.
+    Example:
+        >>> import tempfile
+        >>> from weightwalk.learning.train import train
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = train("linear", epochs=3, run=f"{folder}/run")
+        ...     sorted(run_weights(f"{folder}/run"))
+        ['fc.bias', 'fc.weight']
     """
     from weightwalk.learning.runs.packing import WEIGHTS, under
 

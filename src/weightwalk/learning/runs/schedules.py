@@ -72,7 +72,10 @@ down to `floor` times the rate at the end, along half a cosine or a straight lin
 
 
 def schedule_of(text: str | None) -> Schedule:
-    """The schedule of that name and settings; None is ``"constant"``.
+    """The schedule of that name and settings.
+
+    Args:
+        text: A name, or a name with settings, such as ``"cosine:warmup=0.2"``; None for ``"constant"``.
 
     Raises:
         UsageError: No schedule has that name, or it has no such setting.
