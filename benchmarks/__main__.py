@@ -69,9 +69,9 @@ def _sections(a: argparse.Namespace) -> dict[str, Any]:
     if "regions" in wanted:
         sections["regions"] = regions.measure(2 if a.quick else max(5, count // 3), not a.no_peers, a.quick, _say)
     if "landscapes" in wanted:
-        sections["landscapes"] = landscapes.measure(max(5, count // 2), not a.no_peers, a.quick, _say)
+        sections["landscapes"] = landscapes.measure(a.rounds or max(5, count // 2), not a.no_peers, a.quick, _say)
     if "census" in wanted:
-        sections["census"] = census.measure(2 if a.quick else max(3, count // 5), a.quick, _say)
+        sections["census"] = census.measure(a.rounds or (2 if a.quick else 3), a.quick, _say)
     return sections
 
 
